@@ -1,0 +1,1 @@
+"""The IO half of the protocol: reactor, ports, relay, legs, dial, TLS. Nothing here knows tunnels or HTTP."""
