@@ -1,0 +1,187 @@
+"""What an agent tells its user: frozen records, and the bus that carries them.
+
+Publishing never waits. Each subscriber has a queue of its own with a cap; a slow one loses its oldest events and can
+see how many, and nobody else notices. Events carry text for people; whoever prints them escapes what came from outside.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import trio
+
+QUEUE = 1024  # events per subscriber: a second of a busy agent; older ones are of no use to a screen
+
+State = Literal["connecting", "online", "reconnecting", "closed"]
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The session's state, why it changed, and when the next attempt comes (seconds), if one does."""
+
+    state: State
+    reason: str = ""
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """Logged in. `caps` is empty against a 1.7 server."""
+
+    server_version: str
+    session_id: str
+    client_id: str
+    caps: tuple[str, ...]
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One round trip on the control link."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelOnline:
+    name: str
+    url: str
+    protocol: str
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelRefused:
+    """The server did not open it. With `retry` the agent asks again by itself."""
+
+    name: str
+    protocol: str
+    code: str
+    message: str
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelClosed:
+    name: str
+    url: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    tunnel: str
+    url: str
+    conn_id: str
+    client_addr: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """`up` and `down` are bytes from and to the visitor; `failure` is None for an orderly end."""
+
+    tunnel: str
+    conn_id: str
+    up: int
+    down: int
+    seconds: float
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person should read, with no other place to stand."""
+
+    level: Level
+    message: str
+
+
+Event = (
+    StateChanged
+    | SessionStarted
+    | Latency
+    | TunnelOnline
+    | TunnelRefused
+    | TunnelClosed
+    | ConnectionOpened
+    | ConnectionClosed
+    | Notice
+)
+
+
+class Subscription:
+    """One reader's queue: `async for event in subscription`. Ends when the bus closes."""
+
+    def __init__(self, cap: int) -> None:
+        self._queue: deque[Event] = deque()
+        self._cap = cap
+        self._closed = False
+        self._waiting = trio.lowlevel.ParkingLot()
+        self.dropped = 0  # events lost because this reader was too slow
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._queue:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._waiting.park()
+        return self._queue.popleft()
+
+    def take(self) -> Event | None:
+        """The next event that is already here, or None; does not wait."""
+        return self._queue.popleft() if self._queue else None
+
+    def put(self, event: Event) -> None:
+        if len(self._queue) >= self._cap:
+            self._queue.popleft()
+            self.dropped += 1
+        self._queue.append(event)
+        self._waiting.unpark_all()
+
+    def close(self) -> None:
+        """No more events follow; those in the queue can still be read."""
+        self._closed = True
+        self._waiting.unpark_all()
+
+
+class EventBus:
+    """Carries events from the agent to any number of readers of the same thread."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[Subscription] = set()
+
+    def __repr__(self) -> str:
+        return f"<EventBus {len(self._subscriptions)} subscribers>"
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens: events that come with every visitor are built only then."""
+        return bool(self._subscriptions)
+
+    def publish(self, event: Event) -> None:
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    @contextmanager
+    def subscribe(self, cap: int = QUEUE) -> Iterator[Subscription]:
+        """A queue that gets every event from now until the block is left."""
+        subscription = Subscription(cap)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+            subscription.close()
+
+    def close(self) -> None:
+        """Let every reader finish what it has and end."""
+        for subscription in self._subscriptions:
+            subscription.close()
