@@ -1,0 +1,85 @@
+# The chores of this repository. A fresh machine needs Python 3.11 or newer, make and git; nothing is installed outside .venv.
+# `make demo` shows the pair at work, `make test` runs every test. Another interpreter: `make setup PYTHON=/opt/python3.13/bin/python3`.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Exact versions, each checked against its hash. The package itself is built with the setuptools of the lock file, so that
+# pip fetches nothing that is not written down.
+LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all:
+OURSELVES := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo test lint fmt fuzz bench bench-quick profile lock browser-deps clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.run  ## .venv with ngrokd and ngrokc in it
+dev: $(VENV)/.dev  ## the same, with what the tests need
+
+$(VENV)/.python:
+	@set -e; \
+	fits() { "$$1" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	  if command -v "$$python" >/dev/null 2>&1 && fits "$$python"; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "make: no Python 3.11 or newer was found; install one, or name it: make setup PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "make: $$found has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; fi; \
+	echo "making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV); \
+	touch $@
+
+$(VENV)/.run: requirements.lock requirements-build.lock pyproject.toml | $(VENV)/.python
+	$(LOCKED) -r requirements.lock -r requirements-build.lock
+	$(OURSELVES)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock requirements-build.lock pyproject.toml | $(VENV)/.python
+	$(LOCKED) -r requirements-dev.lock -r requirements-build.lock
+	$(OURSELVES)
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run  ## ngrokd, an agent and a small private service; prints a public URL, stays until Ctrl-C
+	@$(BIN)/python -m assets.demo
+
+test: $(VENV)/.dev  ## every test; TESTS=tests/protocol for some of them
+	$(BIN)/python -m pytest -q $(TESTS)
+
+lint: $(VENV)/.dev  ## ruff, mypy strict, and the rules of the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+fmt: $(VENV)/.dev  ## format, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/.dev  ## the decoders and heads with the deep hypothesis profile, a few minutes
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -q tests/fuzz tests/protocol
+
+bench: $(VENV)/.dev  ## the figures of the README: wants nginx, wrk and iperf3; under 12 minutes
+	$(BIN)/python -m tests.bench
+
+bench-quick: $(VENV)/.dev  ## the same, once and short: under a minute
+	$(BIN)/python -m tests.bench --quick
+
+profile: $(VENV)/.dev  ## where ngrokd and ngrokc spend their time under keep-alive load
+	$(BIN)/python -m tests.bench.profile
+
+lock: $(VENV)/.dev  ## write the three lock files anew from pyproject.toml
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --upgrade -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --upgrade -o requirements-dev.lock
+	echo 'setuptools>=77' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --upgrade -o requirements-build.lock
+
+browser-deps:  ## Debian and Ubuntu: chromium and its driver, for the browser tests
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver
+
+clean:  ## forget the environment and every cache
+	rm -rf $(VENV) .demo bench-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
