@@ -10,10 +10,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]  # two shared cores
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]  # two shared cores
 
 settings.register_profile(
-    "fast", max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW_IS_FINE
+    "fast", max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW
 )
-settings.register_profile("deep", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile("deep", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
