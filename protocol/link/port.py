@@ -74,7 +74,7 @@ class Port(abc.ABC):
         None: no room now, `on_writable` will follow. Ports without such a buffer raise TypeError; see `reserves`."""
         raise TypeError(f"{type(self).__name__} has no room to lend")
 
-    def commit(self, count: int) -> None:
+    def commit(self, count: int) -> None:  # noqa: ARG002
         """Send the first `count` bytes of the view that `reserve` lent (0 gives it back unused)."""
         raise TypeError(f"{type(self).__name__} has no room to lend")
 
@@ -83,6 +83,9 @@ class Port(abc.ABC):
     @abc.abstractmethod
     def end_writing(self) -> None:
         """Half-close: after the bytes already taken, the other side sees the end of file. Reading goes on."""
+
+    clean_end: bool = True
+    """After an end of file: False when the other side vanished without saying so (TLS without close_notify)."""
 
     # -- the end
     @abc.abstractmethod
@@ -107,6 +110,15 @@ class Port(abc.ABC):
     def stream(self) -> PortStream:
         """The async face (a trio HalfCloseableStream) of a task-owned port. Raises trio.BusyResourceError when a reactor
         owns the port. Closing the stream closes the port."""
+
+    @abc.abstractmethod
+    async def wait_readable(self) -> None:
+        """For the async face: until `read_into` may give something. A cancel point; raises trio.ClosedResourceError when
+        the port is closed meanwhile."""
+
+    @abc.abstractmethod
+    async def wait_writable(self) -> None:
+        """For the async face: until `write` may take something."""
 
     @property
     @abc.abstractmethod

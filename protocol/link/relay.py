@@ -1,0 +1,247 @@
+"""The relay: two ports, both directions, half-close, back-pressure, an optional tap. It knows no dialect and no HTTP.
+
+The contract, and its first tests:
+
+- An end of file passes through: the other side's writing is ended, its answer still flows. Both directions ended is an
+  orderly end; both ports are closed.
+- A reset passes through as a reset, never as a clean end. So does any failure: both ports are aborted.
+- Bytes leave as they come. Where the sink takes less, the rest stays with the source and nothing more is read from it:
+  the cap of what waits is one read (SCRATCH_BYTES), for a stream of a leg its window.
+- A tap sees each byte once, when it was taken; it can't slow or break the relay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from protocol.link.port import WOULD_BLOCK, Port, PortBroken
+from protocol.link.reactor import Reactor, Timer
+
+READS_PER_TURN: Final = 4  # bounded work: a bulk stream of 256 KiB reads lets the others have their turn after 1 MiB
+
+
+class Tap(Protocol):
+    """An observer of one relay. Never waits and never raises into traffic; views are borrowed: it copies what it keeps."""
+
+    def up(self, data: memoryview) -> None:
+        """Bytes from the visitor to the upstream."""
+
+    def down(self, data: memoryview) -> None:
+        """Bytes from the upstream to the visitor."""
+
+    def up_ended(self) -> None: ...
+
+    def down_ended(self) -> None: ...
+
+    def closed(self, reason: str | None) -> None:
+        """The relay is over; None for an orderly end."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RelayEnd:
+    """How a relay ended: bytes in each direction, seconds, and what failed (None: orderly; else whose side and why)."""
+
+    up: int
+    down: int
+    seconds: float
+    failure: str | None
+    side: str = ""
+    """"visitor" or "upstream": the port that failed."""
+
+
+class _Flow:
+    """One direction."""
+
+    __slots__ = ("_ended", "_relay", "_sink", "_source", "_tap", "count")
+
+    def __init__(self, relay: Relay, source: Port, sink: Port, tap: Callable[[memoryview], None] | None) -> None:
+        self._relay = relay
+        self._source = source
+        self._sink = sink
+        self._tap = tap
+        self._ended = False
+        self.count = 0
+
+    def start(self) -> None:
+        self._source.on_readable = self.pump
+        self._sink.on_writable = self.pump
+
+    def pump(self) -> None:
+        """Move what can be moved now, a bounded amount."""
+        if self._ended:
+            return
+        move = self._move_reserved if self._sink.reserves else self._move
+        try:
+            for _ in range(READS_PER_TURN):
+                if not move():
+                    return
+        except PortBroken as error:
+            self._relay.fail(self._source, self._sink, error)
+            return
+        self._relay.reactor.soon(self.pump)
+
+    def _move(self) -> bool:
+        """Through a borrowed view; whether there may be more."""
+        view = self._source.read()
+        if view is None:
+            return False
+        if not view:
+            return self._end()
+        try:
+            taken = self._sink.write(view)
+        except PortBroken as error:
+            raise _SinkBroken(str(error)) from error
+        size = len(view)
+        if self._tap is not None and taken:
+            self._show(view[:taken])
+        self.count += taken
+        self._relay.moved()
+        if taken < size:
+            self._source.unread(view[taken:])
+            return False
+        return True
+
+    def _move_reserved(self) -> bool:
+        """Straight into the sink's own buffer; whether there may be more."""
+        try:
+            room = self._sink.reserve()
+        except PortBroken as error:
+            raise _SinkBroken(str(error)) from error
+        if room is None:
+            return False
+        count = 0
+        try:
+            count = self._source.read_into(room)
+            if count > 0 and self._tap is not None:
+                self._show(room[:count])
+        finally:
+            self._sink.commit(max(count, 0))
+        if count == WOULD_BLOCK:
+            return False
+        if count == 0:
+            return self._end()
+        self.count += count
+        self._relay.moved()
+        return True
+
+    def _show(self, data: memoryview) -> None:
+        assert self._tap is not None
+        try:
+            self._tap(data)
+        except Exception:  # noqa: BLE001 - an observer's defect must not touch traffic: it sees no more of this relay
+            self._tap = None
+
+    def _end(self) -> bool:
+        self._ended = True
+        try:
+            self._sink.end_writing()
+        except PortBroken as error:
+            raise _SinkBroken(str(error)) from error
+        self._relay.flow_ended(self)
+        return False
+
+
+class _SinkBroken(PortBroken):
+    """Tells a failed sink from a failed source."""
+
+
+class Relay:
+    """Joins `visitor` and `upstream`, both attached to `reactor`; the relay owns and closes both.
+
+    `on_end` is called once, in a callback. `idle` (seconds without a byte in either direction) aborts; None: no limit,
+    the kernel's keepalive finds dead peers. `start` begins; bytes that either port holds already flow first.
+    """
+
+    __slots__ = (
+        "_down",
+        "_idle",
+        "_on_end",
+        "_over",
+        "_started",
+        "_tap",
+        "_timer",
+        "_up",
+        "_upstream",
+        "_visitor",
+        "reactor",
+    )
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        visitor: Port,
+        upstream: Port,
+        *,
+        on_end: Callable[[RelayEnd], None],
+        idle: float | None = None,
+        tap: Tap | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self._visitor = visitor
+        self._upstream = upstream
+        self._on_end = on_end
+        self._tap = tap
+        self._idle = idle
+        self._timer: Timer | None = None
+        self._over = False
+        self._started = 0.0
+        self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
+        self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
+
+    def start(self) -> None:
+        """Begin, within a turn or from a task."""
+        self._started = self.reactor.refresh()
+        if self._idle is not None:
+            self._timer = self.reactor.timer(self._idle_too_long)
+            self._timer.set(self._idle)
+        self._up.start()
+        self._down.start()
+        with self.reactor.turn():
+            self._up.pump()
+            self._down.pump()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Bytes so far: up, down."""
+        return self._up.count, self._down.count
+
+    def abort(self, reason: str) -> None:
+        """End now: both ports are reset."""
+        self._finish(reason, "")
+
+    # -- for the flows
+    def moved(self) -> None:
+        if self._timer is not None:
+            assert self._idle is not None
+            self._timer.set(self._idle)
+
+    def flow_ended(self, flow: _Flow) -> None:
+        if self._tap is not None:
+            (self._tap.up_ended if flow is self._up else self._tap.down_ended)()
+        if self._up._ended and self._down._ended:  # noqa: SLF001 - the relay and its flows are one piece
+            self._finish(None, "")
+
+    def fail(self, source: Port, sink: Port, error: PortBroken) -> None:
+        broken = sink if isinstance(error, _SinkBroken) else source
+        self._finish(str(error), "visitor" if broken is self._visitor else "upstream")
+
+    def _idle_too_long(self) -> None:
+        self._finish(f"no byte for {self._idle:g} s", "")
+
+    def _finish(self, failure: str | None, side: str) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._timer is not None:
+            self._timer.clear()
+        for port in (self._visitor, self._upstream):
+            if failure is None:
+                port.close()
+            else:
+                port.abort()
+        if self._tap is not None:
+            self._tap.closed(failure)
+        end = RelayEnd(self._up.count, self._down.count, self.reactor.refresh() - self._started, failure, side)
+        self._on_end(end)

@@ -1,0 +1,91 @@
+"""The TLS port of a leg: OpenSSL works on the descriptor itself. See `tls` for why there are two builds."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken
+from protocol.link.tls import TlsBase
+
+
+class TlsSocketPort(TlsBase):
+    """TLS on the descriptor, for legs. `write` is all or nothing: after 0 offer the identical bytes (or more of them).
+    It never half-closes: `end_writing` raises PortBroken."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool = False, server_name: str | None = None
+    ) -> None:
+        sock.setblocking(False)
+        wrapped = context.wrap_socket(
+            sock,
+            server_side=server_side,
+            server_hostname=server_name,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+        )
+        super().__init__(wrapped)
+        self._tls: ssl.SSLSocket = wrapped
+
+    async def handshake(self) -> None:
+        """Shake hands (a cancel point). Raises TlsError; the caller closes the port then."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.wait_readable()
+            except ssl.SSLWantWriteError:
+                await self.wait_writable()
+            except (ssl.SSLError, OSError) as error:
+                raise self._broken(error, "TLS handshake") from error
+            else:
+                return
+
+    def _decrypt(self, room: memoryview) -> int:
+        if self._end_seen:
+            return 0
+        filled = 0
+        receive = self._tls.recv_into
+        try:
+            while filled < len(room):
+                count = receive(room[filled:])
+                if not count:
+                    self._end_seen = True
+                    break
+                filled += count
+        except ssl.SSLWantReadError:
+            if not filled:
+                self._nothing_now()
+                return WOULD_BLOCK
+        except ssl.SSLWantWriteError:
+            if not filled:
+                self._no_room()
+                return WOULD_BLOCK
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self._end_seen = True
+        except (ssl.SSLError, OSError) as error:
+            if not filled:
+                raise self._broken(error, "read") from error
+        return filled
+
+    def write(self, data: Buffer) -> int:
+        if not len(data) or (self._full and self._reactor is not None):
+            return 0
+        try:
+            return self._tls.send(data)
+        except ssl.SSLWantWriteError:
+            self._no_room()
+            return 0
+        except ssl.SSLWantReadError:
+            self._full = True
+            return 0
+        except (ssl.SSLError, OSError) as error:
+            raise self._broken(error, "write") from error
+
+    def _holds_bytes(self) -> bool:
+        return self._tls.pending() > 0
+
+    def end_writing(self) -> None:
+        raise PortBroken("a leg's TLS connection is never half-closed")
