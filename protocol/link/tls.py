@@ -2,8 +2,8 @@
 
 `TlsPort` moves ciphertext through two memory buffers and can end writing while it still reads: for visitors, classic
 proxy links, control links and https upstreams. `TlsSocketPort` (tls_socket.py) lets OpenSSL work on the descriptor,
-10-20 % faster for bulk because the ciphertext never becomes a Python object; it is for legs only, because an SSLSocket that half-closes
-loses what the peer has in flight (a leg never half-closes: its streams do).
+10-20 % faster for bulk because the ciphertext never becomes a Python object; it is for legs only, because an SSLSocket
+that half-closes loses what the peer has in flight (a leg never half-closes: its streams do).
 
 Two habits of TLS that readiness does not show: after a partial read the TLS object can hold decrypted bytes (so an owner
 that stops early must come back, as for any port), and a cut write doesn't say how much it took (so `TlsSocketPort.write`
@@ -83,7 +83,7 @@ class TlsPort(TlsBase):
         "_incoming",
         "_lingering",
         "_outgoing",
-        "_server_name",
+        "_socket_ended",
         "_unsent",
         "clean_end",
         "sni",
@@ -100,6 +100,7 @@ class TlsPort(TlsBase):
         self._unsent = memoryview(b"")
         self._ciphertext: memoryview | None = None  # the read buffer of a task's port; a reactor's uses its shared one
         self._ending = False
+        self._socket_ended = False
         self._lingering = False  # closed by its owner, the rest of the ciphertext still on its way
         self.clean_end = True
         self.sni: str | None = None
@@ -146,6 +147,7 @@ class TlsPort(TlsBase):
             raise PortBroken(f"read: {error.strerror or error}") from error
         if count == 0:
             self._incoming.write_eof()
+            self._socket_ended = True
         else:
             self._incoming.write(room[:count])
             if count < len(room) and not self._hup:
@@ -249,16 +251,38 @@ class TlsPort(TlsBase):
         if self._ending:
             return
         self._ending = True
-        try:
-            self._tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass  # our close_notify is in the buffer; the peer's comes when it is done
-        except ssl.SSLError as error:
-            raise self._broken(error, "end of writing") from error
+        self._say_close_notify()
         if self._flush():
             self._shut()
         else:
             self._no_room()
+
+    def _say_close_notify(self) -> None:
+        """Put our close_notify into the outgoing buffer. Python's `unwrap` also looks for the peer's, and fails on any
+        data it finds there, losing it: so what has come in is kept away from it."""
+        self._keep_decrypted()
+        ciphertext = self._incoming.read()
+        try:
+            self._tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # the expected case: the peer's close_notify comes when it is done
+        except ssl.SSLError as error:
+            raise self._broken(error, "end of writing") from error
+        finally:
+            if ciphertext:
+                self._incoming.write(ciphertext)
+
+    def _keep_decrypted(self) -> None:
+        """Move to `early` what TLS holds decrypted; after the socket's end, all that came (nothing can be put back)."""
+        kept = bytearray(self._early or b"")
+        while self._tls.pending() or (self._socket_ended and self._incoming.pending):
+            try:
+                kept += self._tls.read(RECORD_BYTES)
+            except ssl.SSLError:
+                break  # the end, or a fault that the next read meets again
+        if kept:
+            self._early = None
+            self.unread(kept)
 
     def _shut(self) -> None:
         try:
