@@ -1,0 +1,277 @@
+"""The real programs as processes: each with its own state directory and free ports, watched by their log lines.
+
+    async with open_world(tmp_path) as world:
+        server = await world.ngrokd()
+        agent = await world.ngrokc({"test": {"proto": {"http": port}}})
+        assert agent.urls["http"] == f"http://test.localhost:{server.http_port}"
+
+At the end of the block whatever still runs is told to stop, must exit with 0, and no log may hold a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+READY_WITHIN = 20.0  # seconds; a guard for a busy machine, nothing waits for it
+STOP_WITHIN = 15.0
+ROOT = Path(__file__).parent.parent.parent
+URL = re.compile(r"\b(?:https?|tcp)://[A-Za-z0-9.\[\]:-]+")
+TRACE = "Traceback (most recent call last)"
+
+
+def script(name: str) -> str:
+    """The console script beside this interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def free_port() -> int:
+    """A port that was free a moment ago. Only for listeners that must come back at the same place after a restart."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Program:
+    """One process. `lines` is what it wrote so far, on stdout and stderr together."""
+
+    def __init__(self, name: str, process: trio.Process) -> None:
+        self.name = name
+        self.process = process
+        self.lines: list[str] = []
+        self.expected_code: int | None = 0
+        self.traceback_expected = False
+        self._news = trio.Event()
+        self._ended = trio.Event()
+        self._seen = 0
+
+    async def collect(self) -> None:
+        """Read until the process ends. Runs in the world's nursery."""
+        stream = self.process.stdout
+        assert stream is not None
+        buffer = b""
+        async for data in stream:
+            *whole, buffer = (buffer + data).split(b"\n")
+            self._add(whole)
+        self._add([buffer] if buffer else [])
+        await self.process.wait()
+        self._ended.set()
+        self._tell()
+
+    def _add(self, lines: list[bytes]) -> None:
+        self.lines += [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
+        self._tell()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, trio.Event()
+        news.set()
+
+    async def line(self, pattern: str, *, within: float = READY_WITHIN) -> str:
+        """The next line (after the last one asked for) in which `pattern` is found. Fails with the log otherwise."""
+        wanted = re.compile(pattern)
+        with trio.move_on_after(within):
+            while True:
+                while self._seen < len(self.lines):
+                    line = self.lines[self._seen]
+                    self._seen += 1
+                    if wanted.search(line):
+                        return line
+                if self._ended.is_set():
+                    break
+                await self._news.wait()
+        raise AssertionError(f"{self.name} never said {pattern!r}:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        return f"--- {self.name} (exit {self.process.returncode})\n" + "\n".join(self.lines[-200:])
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def wait(self, *, within: float = STOP_WITHIN) -> int:
+        """The exit code."""
+        with trio.move_on_after(within):
+            await self._ended.wait()
+        assert self._ended.is_set(), f"{self.name} does not end:\n{self.log}"
+        code = self.process.returncode
+        assert code is not None
+        return code
+
+    async def stop(self, *, within: float = STOP_WITHIN) -> None:
+        """SIGTERM, and a clean exit."""
+        if self.process.returncode is None:
+            self.process.terminate()
+        await self.wait(within=within)
+
+    async def kill(self) -> None:
+        """SIGKILL: no farewell to anyone."""
+        self.expected_code = -signal.SIGKILL
+        self.process.kill()
+        await self.wait()
+
+    def check(self) -> None:
+        """The exit code and the absence of tracebacks."""
+        assert self.expected_code in (None, self.process.returncode), f"unexpected exit code\n{self.log}"
+        assert self.traceback_expected or not any(TRACE in line for line in self.lines), self.log
+
+
+class Server(Program):
+    """A running ngrokd. Ports are 0 where the listener is off."""
+
+    http_port = 0
+    https_port = 0
+    tunnel_port = 0
+    domain = "localhost"
+    state: Path
+
+
+class Agent(Program):
+    """A running ngrokc."""
+
+    url_list: list[str]
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The last URL of each scheme."""
+        return {url.partition(":")[0]: url for url in self.url_list}
+
+    async def online(self, count: int = 1, *, within: float = READY_WITHIN) -> list[str]:
+        """Wait for the next `count` different URLs."""
+        found: list[str] = []
+        with trio.move_on_after(within):
+            while len(found) < count:
+                line = await self.line(URL.pattern, within=within)
+                found += [url for url in URL.findall(line)[:1] if url not in found]
+        assert len(found) == count, f"wanted {count} URLs, got {found}\n{self.log}"
+        self.url_list = [*getattr(self, "url_list", []), *found]
+        return found
+
+
+P = TypeVar("P", bound=Program)
+Tunnels = Mapping[str, Mapping[str, object]]
+
+
+class World:
+    """The programs of one test, below one directory."""
+
+    def __init__(self, path: Path, nursery: trio.Nursery) -> None:
+        self.path = path
+        self.programs: list[Program] = []
+        self._nursery = nursery
+
+    def environment(self, name: str) -> dict[str, str]:
+        """Nothing of the user's own, and a home of its own."""
+        home = self.path / name
+        home.mkdir(parents=True, exist_ok=True)
+        kept = {
+            key: os.environ[key]
+            for key in ("PATH", "LANG", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START")
+            if key in os.environ
+        }
+        return {
+            **kept,
+            "HOME": str(home),
+            "XDG_STATE_HOME": str(home / "state"),
+            "PYTHONUNBUFFERED": "1",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        }
+
+    async def start(self, kind: type[P], name: str, words: Sequence[str]) -> P:
+        """Start a process whose output is watched."""
+        process = await trio.lowlevel.open_process(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=str(self.path),
+            env=self.environment(name),
+        )
+        program = kind(name, process)
+        self.programs.append(program)
+        self._nursery.start_soon(program.collect)
+        return program
+
+    async def ngrokd(self, *flags: str, name: str = "ngrokd", like: Server | None = None, https: bool = True) -> Server:
+        """Start ngrokd and wait until it listens. `like`: with the ports and the state of an earlier one."""
+        ports = (
+            (like.http_port, like.https_port, like.tunnel_port)
+            if like
+            else (free_port(), free_port() if https else 0, free_port())
+        )
+        state = like.state if like else self.path / name / "ngrokd-state"
+        words = [
+            script("ngrokd"),
+            f"-domain={Server.domain}",
+            f"-httpAddr=127.0.0.1:{ports[0]}",
+            f"-httpsAddr=127.0.0.1:{ports[1]}" if ports[1] else "-httpsAddr=",
+            f"-tunnelAddr=127.0.0.1:{ports[2]}",
+            f"-stateDir={state}",
+            "-log=stdout",
+            "-logFormat=json",
+            *flags,
+        ]
+        server = await self.start(Server, name, words)
+        server.http_port, server.https_port, server.tunnel_port = ports
+        server.state = state
+        await server.line("listening")
+        return server
+
+    async def ngrokc(
+        self,
+        tunnels: Tunnels,
+        server: Server,
+        *,
+        name: str = "ngrokc",
+        settings: Mapping[str, object] | None = None,
+        online: int | None = None,
+    ) -> Agent:
+        """Start ngrokc with a config file that names `tunnels`, and wait until `online` URLs are there (None: one for each
+        protocol of each tunnel)."""
+        config = {
+            "server_addr": f"127.0.0.1:{server.tunnel_port}",
+            "inspect_addr": "disabled",
+            "tunnels": tunnels,
+            **(settings or {}),
+        }
+        file = self.path / f"{name}.yml"
+        file.write_text(json.dumps(config, indent=2))  # JSON is YAML
+        agent = await self.start(Agent, name, [script("ngrokc"), f"-config={file}", "-log=stdout", "start-all"])
+        count = sum(len(tunnel["proto"]) for tunnel in tunnels.values() if isinstance(tunnel["proto"], Mapping))
+        await agent.online(count if online is None else online)
+        return agent
+
+
+@asynccontextmanager
+async def open_world(path: Path) -> AsyncIterator[World]:
+    """The programs that a test starts; all are stopped, and looked at, at the end."""
+    async with trio.open_nursery() as nursery:
+        world = World(path, nursery)
+        try:
+            yield world
+            for program in reversed(world.programs):  # agents first
+                await program.stop()
+            for program in world.programs:
+                program.check()
+        except BaseException:
+            for program in world.programs:
+                print(program.log)
+            raise
+        finally:
+            for program in world.programs:
+                if program.process.returncode is None:
+                    program.process.kill()
+            nursery.cancel_scope.cancel()
