@@ -59,7 +59,8 @@ def _edit(text: str, table: Table, token: str, line: str) -> str:
         value = table.value(KEY, KEY)
         if not value.null and value.text() == token:
             return text
-        start, end = value.node.start_mark.index, value.node.end_mark.index
+        start: int = value.node.start_mark.index
+        end: int = value.node.end_mark.index
         if value.null:  # its mark may stand lines below; the place is behind the key's colon
             key_end = table.key(KEY).node.end_mark.index
             start = text.index(":", key_end) + 1
@@ -68,10 +69,10 @@ def _edit(text: str, table: Table, token: str, line: str) -> str:
         return text[:start] + gap + _scalar(token) + text[end:]
     if table.node is None:  # nothing but comments
         return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{line}"
-    start = table.node.start_mark.index
+    first: int = table.node.start_mark.index
     if table.node.flow_style:
-        return f"{text[: start + 1]}{KEY}: {_scalar(token)}{', ' if len(table) else ''}{text[start + 1 :]}"
-    return text[:start] + line + " " * table.node.start_mark.column + text[start:]
+        return f"{text[: first + 1]}{KEY}: {_scalar(token)}{', ' if len(table) else ''}{text[first + 1 :]}"
+    return text[:first] + line + " " * int(table.node.start_mark.column) + text[first:]
 
 
 def _scalar(token: str) -> str:

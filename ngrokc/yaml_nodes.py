@@ -10,12 +10,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from protocol.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ruamel.yaml.nodes import Node
 
 MAX_DIGITS = 20  # a 64-bit number with its sign; beyond that int() has limits of its own
 MAX_FILE = 1 << 20  # bytes: a configuration is a few KiB; this is somebody's log file
@@ -24,6 +21,17 @@ _SCALARS = frozenset({"str", "int", "float", "bool", "null", "timestamp", "value
 _TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "true", "True", "TRUE"})
 _FALSE = frozenset({"n", "N", "no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE"})
 _INT = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)\Z")
+
+
+class Node(Protocol):
+    """What we use of ruamel's nodes: `id` is scalar, sequence or mapping; marks count from 0."""
+
+    id: str
+    tag: str
+    value: Any
+    flow_style: bool
+    start_mark: Any
+    end_mark: Any
 
 
 def fail(file: str, node: Node | None, message: str, hint: str = "") -> NoReturn:
@@ -89,7 +97,7 @@ class Item:
         if not self.quoted and value in _FALSE:
             return False
         bare = value in _TRUE or value in _FALSE
-        self.fail("must be true or false", "take the quotes away" if bare else "")
+        return self.fail("must be true or false", "take the quotes away" if bare else "")
 
     def integer(self, low: int, high: int) -> int:
         """A whole number from `low` to `high`; hexadecimal, octal and underscores as 1.7 reads them."""
@@ -178,7 +186,7 @@ def parse(text: str, file: str) -> Table | str:
     if len(text) > MAX_FILE:
         raise ConfigError(f"larger than {MAX_FILE >> 20} MiB", hint="is this the configuration?", file=file)
     try:
-        node = YAML(typ="rt", pure=True).compose(text)
+        node: Node | None = YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
