@@ -199,14 +199,11 @@ class GoAway(Message):
     reason: str = ""
 
 
-_CODEC: Final[Codec[Message]] = Codec(
-    (
-        *(Auth, AuthResp, ReqTunnel, NewTunnel, ReqProxy, RegProxy, StartProxy, Ping, Pong),  # 1.7
-        *(CloseTunnel, TunnelClosed, RegLeg, RegLegResp, ReqLeg, StartProxyResp, GoAway),  # native
-    ),
-    parts=(AgentInfo,),
-    limits={"RemotePort": 65535},
-)
+Kinds = tuple[type[Message], ...]
+
+CLASSIC: Final[Kinds] = (Auth, AuthResp, ReqTunnel, NewTunnel, ReqProxy, RegProxy, StartProxy, Ping, Pong)
+NATIVE: Final[Kinds] = (CloseTunnel, TunnelClosed, RegLeg, RegLegResp, ReqLeg, StartProxyResp, GoAway)
+_CODEC: Final[Codec[Message]] = Codec(CLASSIC + NATIVE, parts=(AgentInfo,), limits={"RemotePort": 65535})
 
 
 def encode(message: Message) -> bytes:

@@ -126,12 +126,13 @@ def link_kind(first: Message) -> LinkKind:
 class ControlOrder:
     """The state of one control link as one side sees it. Tell it of every message with `sent` and `received`."""
 
-    __slots__ = ("caps", "side", "state")
+    __slots__ = ("_offered", "caps", "side", "state")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.state = State.START
         self.caps: tuple[str, ...] = ()
+        self._offered: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<ControlOrder {self.side.value} {self.state.value} caps={' '.join(self.caps) or '-'}>"
@@ -171,9 +172,10 @@ class ControlOrder:
 
     def _follow(self, side: Side, message: Message) -> None:
         self.state = TABLE[self.state][side, type(message)]
-        if isinstance(message, AuthResp):
-            # Only words that we know; what the server grants beyond our offer is its own mistake.
-            self.caps = negotiate(message.caps)
+        if isinstance(message, Auth):
+            self._offered = message.caps or ()
+        elif isinstance(message, AuthResp):
+            self.caps = negotiate(message.caps, self._offered)  # nobody is granted what was not offered
             if message.error:
                 self.state = State.ENDED
 
