@@ -83,12 +83,9 @@ def test_anchors_and_merge_keys() -> None:
 
 @pytest.mark.parametrize("text", ["a: &a\n  <<: *a\n", "a: &a {<<: [*a]}", "x: &x {<<: 5}"])
 def test_merging_in_a_circle_ends(text: str) -> None:
+    found = table(text)
     with pytest.raises(ConfigError, match="another table"):
-        found = table(text)
-        for key in found:
-            inner = found.value(key, key).table()
-            for below in inner:
-                inner.value(below, below).table()
+        found.value(next(iter(found)), "x").table()
 
 
 @pytest.mark.parametrize(
@@ -147,4 +144,5 @@ def test_any_text_parses_or_is_our_error(text: str) -> None:
     try:
         parse(text, "f")
     except ConfigError as error:
-        assert error.file == "f"
+        if error.file != "f":
+            raise
