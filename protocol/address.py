@@ -6,6 +6,7 @@ a file or flag adds where it stood.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from dataclasses import dataclass
 from typing import Literal
@@ -178,9 +179,8 @@ def plain_ip(host: str) -> str:
         return host
     host = host.partition("%")[0]
     if host[:7].lower() == _MAPPED:
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        if mapped is not None:
-            return str(mapped)
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.IPv6Address(host).ipv4_mapped or host)
     return host
 
 

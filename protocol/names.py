@@ -105,7 +105,7 @@ class Zone:
         star, rest = _split_wildcard(text.strip())
         if star and not wildcard:
             raise _bad("a wildcard needs a reservation", "ask the server's operator to reserve it")
-        if star and not rest:
+        if text.strip() == "*":
             return "*"
         name = normalize_host(rest)
         labels = name.split(".")
