@@ -254,6 +254,13 @@ class World:
         await agent.online(count if online is None else online)
         return agent
 
+    async def start_plain(self, server: Server, *words: str, name: str = "ngrokc") -> Agent:
+        """`ngrokc -server ... WORDS`, without a config file; waits for one URL."""
+        flags = [f"-server=127.0.0.1:{server.tunnel_port}", "-inspectAddr=disabled", "-log=stdout", "-proto=http"]
+        agent = await self.start(Agent, name, [script("ngrokc"), *flags, *words])
+        await agent.online(1)
+        return agent
+
 
 @asynccontextmanager
 async def open_world(path: Path) -> AsyncIterator[World]:
