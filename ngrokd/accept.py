@@ -1,0 +1,148 @@
+"""The tunnel port: every agent's links arrive here. The loop only accepts; handshake and first frame are the child's.
+
+A link has FIRST_FRAME_TIMEOUT for both together, whatever it trickles, and until it has shown who it is it costs one task
+and 16 KiB; how many may be in that state, in all and from one address, is capped. Then Auth goes to `control`, RegProxy to
+the session's pool. It must not know the edge.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections import Counter
+
+import trio
+
+from ngrokd.control import Services, serve_control
+from ngrokd.gate import Arrival
+from ngrokd.log import log_fault
+from ngrokd.pool import LinkPool
+from protocol.address import plain_ip
+from protocol.errors import Blame, Fault, LinkError
+from protocol.link.framed import FramedLink
+from protocol.link.port import PortBroken
+from protocol.link.tls import TlsPort
+from protocol.messages import Auth, Message, RegProxy
+from protocol.session import link_kind
+
+FIRST_FRAME_TIMEOUT = 10.0  # seconds from accept, TLS handshake included, as in 1.7
+MAX_STRANGERS = 2_048  # links that have not shown who they are
+MAX_STRANGERS_OF_ONE = 512  # of one address; an agent that meets 200 visitors at once dials 200 links
+OVERLOAD = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+OVERLOAD_PAUSE = 0.1
+OVERLOAD_LOG = 1.0  # seconds between two lines about it
+
+
+class TunnelPort:
+    """Accepts agents' links on listening sockets, which the caller opens and closes."""
+
+    def __init__(self, services: Services, context: ssl.SSLContext) -> None:
+        self._services = services
+        self._context = context
+        self._strangers: Counter[str] = Counter()
+        self._log = services.log
+        self._complained = float("-inf")
+
+    @property
+    def strangers(self) -> int:
+        """Links between accept and their first frame."""
+        return self._strangers.total()
+
+    async def accept(self, listener: socket.socket, links: trio.Nursery) -> None:
+        """Accept for ever (until cancelled); each link runs in `links`, so that a drain can end one without the other."""
+        listener.setblocking(False)
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(listener)
+                continue
+            except OSError as error:
+                if error.errno in OVERLOAD:
+                    await self._overloaded(error)
+                elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
+                    raise  # our own listener is gone: a defect that must be seen
+                continue  # the link died before it was accepted
+            self._begin(sock, links)
+            await trio.lowlevel.checkpoint()
+
+    async def _overloaded(self, error: OSError) -> None:
+        now = trio.current_time()
+        if now - self._complained >= OVERLOAD_LOG:
+            self._complained = now
+            self._log.error("can't accept agents", reason=error.strerror)
+        await trio.sleep(OVERLOAD_PAUSE)
+
+    def _begin(self, sock: socket.socket, links: trio.Nursery) -> None:
+        arrival = _arrival(sock)
+        if arrival is None or self.strangers >= MAX_STRANGERS or self._strangers[arrival.peer] >= MAX_STRANGERS_OF_ONE:
+            sock.close()
+            return
+        self._strangers[arrival.peer] += 1
+        links.start_soon(self._serve, sock, arrival)
+
+    async def _serve(self, sock: socket.socket, arrival: Arrival) -> None:
+        """One link, from accept to its end or until the pool takes it. A failure, ours too, ends this link alone."""
+        log = self._log.bind(agent=arrival.peer)
+        port = TlsPort(sock, self._context, server_side=True)
+        handed_over = False
+        try:
+            link, first = await self._first_frame(port, arrival)
+            match first:
+                case Auth():
+                    await serve_control(self._services, link, first, arrival)
+                case RegProxy():
+                    self._join(link, first)
+                    handed_over = True
+                case None:
+                    log.debug("a link was closed without a word")
+        except trio.TooSlowError:
+            log.info("a link said nothing in time")
+        except (PortBroken, LinkError) as error:
+            log.info("a link failed", reason=str(error))
+        except Fault as fault:
+            log_fault(log, fault, "a link began badly")
+        except Exception:
+            log.exception("a link ended by a defect of the server")
+        finally:
+            if not handed_over:
+                port.close()
+
+    async def _first_frame(self, port: TlsPort, arrival: Arrival) -> tuple[FramedLink, Message | None]:
+        try:
+            with trio.fail_after(FIRST_FRAME_TIMEOUT):
+                await port.handshake()
+                link = FramedLink(port.stream())
+                first = await link.receive()
+        finally:
+            self._leave_strangers(arrival.peer)
+        if first is not None:
+            link_kind(first)  # raises for what no link begins with
+        return link, first
+
+    def _leave_strangers(self, peer: str) -> None:
+        self._strangers[peer] -= 1
+        if not self._strangers[peer]:
+            del self._strangers[peer]
+
+    def _join(self, link: FramedLink, registration: RegProxy) -> None:
+        """Hand a proxy link to its session's pool. Nothing is answered to a wrong one, as in 1.7: it is closed."""
+        session = self._services.registry.session(registration.client_id)
+        if session is None or not session.admits(registration.client_id, registration.ticket):
+            raise Fault("unknown_session", "a proxy link of no session that lives here", blame=Blame.AGENT)
+        if not isinstance(session.opener, LinkPool):
+            raise Fault("not_agreed", "a proxy link of a session that uses legs", blame=Blame.AGENT)
+        port = link.release()
+        port.attach(self._services.reactor)
+        with self._services.reactor.turn():
+            session.opener.offer(port)
+
+
+def _arrival(sock: socket.socket) -> Arrival | None:
+    """Both addresses of an accepted link; None when it is gone already."""
+    try:
+        peer, local = sock.getpeername(), sock.getsockname()
+    except OSError:
+        return None
+    return Arrival(plain_ip(peer[0]), plain_ip(local[0]), peer[1])

@@ -1,0 +1,208 @@
+"""The command line of ngrokd: flags as in 1.7, and commands. Without a command it serves.
+
+It turns words into Settings, opens the log, runs the server and turns faults into one line and an exit code. What runs
+is `server`'s business. A command (`ngrokd token ...`) is a click command of another module, added in `build`; it finds
+the Settings in `ctx.obj`, so `-stateDir` and the environment mean the same to all of them.
+
+What goes where: a wrong command line is one line on stderr and exit 2, a server that can't start or breaks is exit 1,
+one that was told to stop is exit 0. Flags are written with one dash, as in 1.7; two work as well.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TextIO
+
+import click
+import trio
+
+from ngrokd.argv import normalise
+from ngrokd.log import LogSink, open_log
+from ngrokd.server import Server
+from ngrokd.settings import Flag, Settings, flags, settings_from
+from protocol.errors import ConfigError, Fault
+
+PROGRAM = "ngrokd"
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXAMPLES = """\b
+Examples:
+  ngrokd -domain example.me
+  ngrokd -domain localhost -httpAddr 127.0.0.1:8080 -httpsAddr ""
+  ngrokd -domain example.me -httpAddr 127.0.0.1:8080 -publicUrl https://example.me
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Never returns: raises SystemExit with the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    names = {flag.name for flag in flags().values()}
+    switches = {flag.name for field, flag in flags().items() if _is_switch(field)} | {"help"}
+    try:
+        code = build().main(
+            normalise(words, switches=switches - {"help"}, valued=names - switches),
+            prog_name=PROGRAM,
+            standalone_mode=False,
+        )
+    except click.UsageError as error:
+        _complain(_usage_text(error))
+        code = EXIT_USAGE
+    except ConfigError as error:
+        _complain(_one_line(error))
+        code = EXIT_USAGE
+    except Fault as error:
+        _complain(_one_line(error))
+        code = EXIT_FAILED
+    except click.Abort:  # Ctrl-C before the server took over the signals
+        code = EXIT_FAILED
+    raise SystemExit(code if isinstance(code, int) else EXIT_OK)
+
+
+def build() -> click.Group:
+    """The click group: one option for each flag of Settings, and the commands."""
+    group = click.Group(
+        PROGRAM,
+        callback=_serve_unless_command,
+        params=[_option(field, flag) for field, flag in flags().items()],
+        invoke_without_command=True,
+        help="Serve public names for agents behind NAT. Speaks ngrok 1.7 and a faster dialect with ngrokc.",
+        epilog=EXAMPLES,
+        context_settings={"help_option_names": ["--help"], "max_content_width": 110},
+    )
+    group.add_command(click.Command("version", callback=_print_version, help="Print the version."))
+    return group
+
+
+def _option(field: str, flag: Flag) -> click.Option:
+    if _is_switch(field):
+        kind: dict[str, Any] = {"type": click.BOOL, "metavar": "[=true|false]"}
+    else:
+        kind = {"type": str, "metavar": flag.metavar}
+    default = Settings.model_fields[field].default
+    shown = "" if default is None or default == "" else f"  [{_shown(default)}]"
+    return click.Option(
+        [f"--{flag.name}", field], envvar=[*flag.env, f"NGROKD_{field.upper()}"], help=f"{flag.help}{shown}", default=None, **kind
+    )  # fmt: skip
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, tuple) and not hasattr(default, "host"):
+        return "-".join(str(part) for part in default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _is_switch(field: str) -> bool:
+    return Settings.model_fields[field].annotation is bool
+
+
+@click.pass_context
+def _serve_unless_command(context: click.Context, /, **values: Any) -> int | None:
+    given = {name: value for name, value in values.items() if value is not None}
+    settings = settings_from(_empty_means_default(context, given))
+    context.obj = settings
+    if context.invoked_subcommand is not None:
+        return None
+    return serve(settings)
+
+
+def _empty_means_default(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """An empty environment variable counts as not set; an empty flag is a value (it turns a listener off)."""
+    from_environment = click.core.ParameterSource.ENVIRONMENT
+    return {
+        name: value for name, value in values.items()
+        if value != "" or context.get_parameter_source(name) is not from_environment
+    }  # fmt: skip
+
+
+def _print_version() -> None:
+    click.echo(f"{PROGRAM} {program_version()}")
+
+
+def program_version() -> str:
+    try:
+        return version("ngrokd")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"
+
+
+# -- serving
+def serve(settings: Settings) -> int:
+    """Serve until a signal; the exit code. Raises Fault when the server can't start or breaks."""
+    os.umask(0o077)
+    try:
+        sink = open_log(settings.log, settings.log_level, settings.log_format)
+    except OSError as error:
+        raise ConfigError(
+            f"-log: {settings.log}: {error.strerror or error}", hint="name a file that can be written"
+        ) from error
+    try:
+        return trio.run(_serve, settings, sink, strict_exception_groups=True)
+    except* Fault as group:
+        raise _first(group) from None
+    finally:
+        sink.close()
+
+
+async def _serve(settings: Settings, sink: LogSink) -> int:
+    server = Server(settings, sink.logger)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.serve)
+            if settings.log != "stdout":
+                _banner(server, sys.stdout)
+            nursery.start_soon(_stop_on_signal, server, signals, nursery.cancel_scope)
+            await server.stopped.wait()
+            nursery.cancel_scope.cancel()
+    return EXIT_OK
+
+
+async def _stop_on_signal(server: Server, signals: Any, scope: trio.CancelScope) -> None:
+    """The first signal drains, the second ends at once."""
+    asked = False
+    async for _ in signals:
+        if asked:
+            scope.cancel()
+            return
+        asked = True
+        server.stop()
+
+
+def _banner(server: Server, out: TextIO) -> None:
+    """What a person needs when the log goes elsewhere."""
+    for line in server.summary():
+        print(line, file=out)
+    out.flush()
+
+
+# -- faults in one line
+def _first(group: BaseExceptionGroup[Fault]) -> Fault:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, Fault)
+    return found
+
+
+def _one_line(fault: Fault) -> str:
+    return f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+
+
+def _usage_text(error: click.UsageError) -> str:
+    if isinstance(error, click.NoSuchOption):
+        name = error.option_name.lstrip("-")
+        near = [word.lstrip("-") for word in error.possibilities or []]
+        hint = f"did you mean -{near[0]}?" if near else "see ngrokd -help"
+        return f"unknown flag -{name}; {hint}"
+    text = error.format_message().rstrip(".").replace("'--", "'-").replace(" --", " -")
+    return f"{text[:1].lower()}{text[1:]}; see ngrokd -help"
+
+
+def _complain(text: str) -> None:
+    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201 - this is the program's output
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,331 @@
+"""TCP tunnels: one public port each, relayed byte for byte. In callbacks of the reactor, no task per visitor.
+
+A visitor is accepted, a stream to the agent opened, and the relay joins them; half-close and resets pass through. The
+bytes a visitor sends go out as soon as there is a stream. With the `verdict` capability the agent's first bytes say
+whether it reached its upstream; they are taken off here, and a visitor whose upstream failed is reset, which is all
+that can be said in plain TCP. It must not know control links or HTTP.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ngrokd.listening import open_any
+from ngrokd.log import Log, log_fault
+from ngrokd.settings import PortRange
+from protocol.address import client_addr
+from protocol.errors import Blame, Fault, WireError
+from protocol.frames import FIRST_FRAME_CAP, FrameDecoder
+from protocol.link.dial import keep_alive
+from protocol.link.plain import PlainPort
+from protocol.link.port import Port, PortBroken, ignore
+from protocol.link.reactor import READABLE, Reactor
+from protocol.link.relay import Relay, RelayEnd
+from protocol.messages import StartProxy, StartProxyResp
+from protocol.secret import new_request_id
+
+if TYPE_CHECKING:
+    from ngrokd.tunnel import Tunnel
+
+ACCEPTS_PER_TURN: Final = 32
+RANDOM_TRIES: Final = 50  # of ports in a range; fails only when it is nearly full
+OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+OVERLOAD_PAUSE: Final = 0.1
+OVERLOAD_LOG: Final = 1.0  # seconds between two lines about it
+
+
+class BoundTcp:
+    """A port that is bound and listens, so that nobody else gets it, but whose visitors wait."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.port: int = sock.getsockname()[1]
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class TcpEdge:
+    """All tcp tunnels of a server. `ports` may be had; the kernel refuses those of our own listeners and other programs."""
+
+    def __init__(self, reactor: Reactor, ports: PortRange, log: Log) -> None:
+        self._reactor = reactor
+        self._ports = ports
+        self._log = log
+        self._listeners: dict[str, _Listener] = {}
+        self._visitors: set[_Visitor] = set()
+
+    @property
+    def live(self) -> int:
+        """Visitors that are connected."""
+        return len(self._visitors)
+
+    # -- for declaring tunnels
+    def bind(self, port: int) -> BoundTcp:
+        """Bind `port`, or any free one of the range for 0. Raises Fault."""
+        if port and port not in self._ports:
+            raise Fault(
+                "port_not_allowed",
+                f"tcp port {port} is not given out here",
+                blame=Blame.OPERATOR,
+                hint=f"ask for one from {self._ports.first} to {self._ports.last}, or for none",
+            )
+        if port:
+            try:
+                return BoundTcp(open_any(port))
+            except OSError as error:
+                raise _port_taken(port, error) from error
+        return self._bind_any()
+
+    def _bind_any(self) -> BoundTcp:
+        if self._ports.first <= 32768 and self._ports.last == 65535:
+            return _bind_or_fault(0)  # the system's own choice lies within
+        size = self._ports.last - self._ports.first + 1
+        for _ in range(RANDOM_TRIES):
+            try:
+                return BoundTcp(open_any(self._ports.first + secrets.randbelow(size)))
+            except OSError as error:
+                if error.errno in OVERLOAD:
+                    raise _port_taken(0, error) from error
+        raise Fault("no_port", "no free tcp port was found", blame=Blame.OPERATOR, retry=True)
+
+    def serve(self, bound: BoundTcp, tunnel: Tunnel) -> None:
+        """Accept visitors for `tunnel`; the edge owns the socket from now on."""
+        listener = self._listeners[tunnel.id] = _Listener(
+            self._reactor, bound.sock, self._log, lambda sock: self._arrived(sock, tunnel)
+        )
+        listener.resume()
+
+    def stop(self, tunnel: Tunnel) -> None:
+        """Close the listener of `tunnel`; its visitors go on."""
+        listener = self._listeners.pop(tunnel.id, None)
+        if listener is not None:
+            listener.close()
+
+    # -- for stopping
+    def stop_accepting(self) -> None:
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners.clear()
+
+    def abort(self) -> None:
+        """Reset every visitor."""
+        for visitor in list(self._visitors):
+            visitor.abort("the server stopped")
+
+    def _arrived(self, sock: socket.socket, tunnel: Tunnel) -> None:
+        port = PlainPort(sock)
+        if port.peer is None:  # gone already
+            port.abort()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
+        if tunnel.policy is not None and tunnel.policy.admit_address(port.peer[0]) is not None:
+            port.abort()
+            return
+        port.attach(self._reactor)
+        visitor = _Visitor(self._reactor, port, tunnel, self._log, self._visitors.discard)
+        self._visitors.add(visitor)
+        visitor.open(port.peer)
+
+
+class _Listener:
+    """Accepts on one socket in callbacks; rests for a moment when the machine is out of descriptors."""
+
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket, log: Log, arrived: Callable[[socket.socket], None]
+    ) -> None:
+        self._reactor = reactor
+        self._sock = sock
+        self._log = log
+        self._arrived = arrived
+        self._rest = reactor.timer(self._accept)
+        self._complained = float("-inf")
+
+    def resume(self) -> None:
+        self._reactor.register(self._sock, self._ready)
+
+    def close(self) -> None:
+        self._rest.clear()
+        self._reactor.forget(self._sock)
+        self._reactor.close_later(self._sock)
+
+    def _ready(self, _mask: int) -> None:
+        self._accept()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, _ = self._sock.accept()
+            except BlockingIOError:
+                self._reactor.arm(self._sock, READABLE)
+                return
+            except OSError as error:
+                if error.errno in OVERLOAD:
+                    self._overloaded(error)
+                    return
+                if self._sock.fileno() < 0:
+                    return
+                continue  # the visitor left before it was accepted
+            self._arrived(sock)
+            if self._sock.fileno() < 0:
+                return
+        self._reactor.soon(self._accept)
+
+    def _overloaded(self, error: OSError) -> None:
+        now = self._reactor.now
+        if now - self._complained >= OVERLOAD_LOG:
+            self._complained = now
+            self._log.error("can't accept visitors", reason=error.strerror)
+        self._rest.set(OVERLOAD_PAUSE)
+
+
+class _Visitor:
+    """One visitor of a tcp tunnel, from accept to the end of its relay."""
+
+    def __init__(
+        self, reactor: Reactor, port: PlainPort, tunnel: Tunnel, log: Log, left: Callable[[_Visitor], None]
+    ) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._tunnel = tunnel
+        self._log = log
+        self._left = left
+        self._stream: Port | None = None
+        self._relay: Relay | None = None
+        self._verdict: FrameDecoder | None = None
+        self._early = 0  # bytes sent up before the verdict
+        self._cancel = ignore
+        tunnel.traffic.connections += 1
+        tunnel.traffic.live += 1
+
+    def open(self, peer: tuple[str, int]) -> None:
+        tunnel = self._tunnel
+        native = bool(tunnel.session.caps)
+        start = StartProxy(
+            tunnel.url,
+            client_addr(*peer),
+            tunnel_id=tunnel.id if native else None,
+            conn_id=new_request_id() if native else None,
+            proto="tcp" if native else None,
+        )
+        self._cancel = tunnel.session.opener.open(start, self._opened)
+
+    def abort(self, reason: str) -> None:
+        if self._relay is not None:
+            self._relay.abort(reason)
+            return
+        self._cancel()
+        self._finish(reason)
+
+    def _opened(self, found: Port | Fault) -> None:
+        if isinstance(found, Fault):
+            log_fault(self._log, found, "a tcp visitor was turned away", url=self._tunnel.url)
+            self._finish(found.message)
+            return
+        self._stream = found
+        if "verdict" in self._tunnel.session.caps:
+            self._await_verdict(found)
+        else:
+            self._join(found)
+
+    # -- the verdict
+    def _await_verdict(self, stream: Port) -> None:
+        self._verdict = FrameDecoder(FIRST_FRAME_CAP)
+        stream.on_readable = self._read_verdict
+        stream.on_writable = self._send_early
+        self._port.on_readable = self._send_early
+        self._send_early()
+        if self._verdict is not None:
+            self._read_verdict()
+
+    def _send_early(self) -> None:
+        """The visitor's bytes need not wait for the verdict. Its end of file does: a port shows it again to the relay."""
+        stream = self._stream
+        if stream is None or self._verdict is None:
+            return
+        try:
+            while view := self._port.read():
+                size = len(view)
+                taken = stream.write(view)
+                self._early += taken
+                if taken < size:
+                    self._port.unread(view[taken:])
+                    return
+        except PortBroken as error:
+            self._finish(str(error))
+
+    def _read_verdict(self) -> None:
+        stream, decoder = self._stream, self._verdict
+        if stream is None or decoder is None:
+            return
+        try:
+            while True:
+                view = stream.read()
+                if view is None:
+                    return
+                if not view:
+                    raise WireError("out_of_order", "the stream ended before its verdict")
+                decoder.feed(view)
+                verdict = decoder.next()
+                if verdict is not None:
+                    break
+            if not isinstance(verdict, StartProxyResp):
+                raise WireError("out_of_order", f"a stream began with {type(verdict).__name__}")
+        except (PortBroken, WireError) as error:
+            self._finish(str(error))
+            return
+        self._verdict = None
+        if verdict.code:
+            self._log.warning("the upstream of a tcp tunnel failed", url=self._tunnel.url, code=verdict.code)
+            self._finish(verdict.code)
+            return
+        stream.unread(decoder.leftover())
+        self._join(stream)
+
+    # -- the relay
+    def _join(self, stream: Port) -> None:
+        relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
+        relay.start()
+
+    def _ended(self, end: RelayEnd) -> None:
+        self._count(end.up + self._early, end.down)
+
+    def _finish(self, reason: str) -> None:
+        """Over before there was a relay."""
+        self._verdict = None
+        if self._stream is not None:
+            self._stream.abort()
+        self._port.abort()
+        self._log.debug("a tcp visitor left early", url=self._tunnel.url, reason=reason)
+        self._count(self._early, 0)
+
+    def _count(self, up: int, down: int) -> None:
+        traffic = self._tunnel.traffic
+        traffic.live -= 1
+        traffic.up += up
+        traffic.down += down
+        self._left(self)
+
+
+def _bind_or_fault(port: int) -> BoundTcp:
+    try:
+        return BoundTcp(open_any(port))
+    except OSError as error:
+        raise _port_taken(port, error) from error
+
+
+def _port_taken(port: int, error: OSError) -> Fault:
+    if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        return Fault(
+            "port_taken",
+            f"tcp port {port} is in use",
+            blame=Blame.OPERATOR,
+            hint="ask for another, or for none",
+            retry=True,
+        )
+    return Fault("no_port", f"no tcp port can be opened: {error.strerror}", blame=Blame.SERVER, retry=True)
