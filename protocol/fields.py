@@ -1,0 +1,85 @@
+"""Which fields end at the edge: hop-by-hop ones, and those that only the edge may write.
+
+Names are given and compared in lower case. Knows nothing of heads as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from protocol.grammar import FIELD, TOKEN
+
+Fields = list[tuple[bytes, bytes]]
+
+NOTHING: Final[frozenset[bytes]] = frozenset()
+
+# RFC 9110, 7.6.1 and 11.7. HTTP2-Settings belongs to `Upgrade: h2c`, which we never pass.
+HOP_BY_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te",
+    b"transfer-encoding", b"upgrade", b"http2-settings",
+})  # fmt: skip
+# What the edge says about a visitor. A visitor's own word is dropped, and so is the rest of the family (`X-Forwarded-*`):
+# services believe X-Forwarded-Prefix and -Ssl as much as -For.
+EDGE_OWNED: Final = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
+EDGE_FAMILY: Final = b"x-forwarded-"
+# What Connection may not take away: it decides where the message ends and whom it is for.
+FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
+
+_ODD: Final = bytes(code if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
+_SHADOWED: Final = HOP_BY_HOP | EDGE_OWNED | FRAMING
+
+
+def is_edge_owned(name: bytes) -> bool:
+    """Whether a visitor's field of this name is dropped because the edge writes it."""
+    return name in EDGE_OWNED or name.startswith(EDGE_FAMILY)
+
+
+def shadows(name: bytes) -> bool:
+    """Whether a service that reads `_` (or `.`, as some do) like `-` would take this name for one that is not its own.
+
+    True only for odd spellings (`x_forwarded_for`, `content_length`), never for the name itself.
+    """
+    folded = name.translate(_ODD)
+    return folded != name and (folded in _SHADOWED or folded.startswith(EDGE_FAMILY))
+
+
+def tokens(values: Iterable[bytes]) -> list[bytes]:
+    """The members of comma-separated lists in lower case; what is no token is left out (RFC 9110, 5.6.1)."""
+    members = (member.strip(b" \t").lower() for value in values for member in value.split(b","))
+    return [member for member in members if TOKEN.fullmatch(member)]
+
+
+def protocols(values: Iterable[bytes]) -> list[bytes]:
+    """The members of Upgrade fields as received, but for HTTP/2 in its clear-text forms: a body that we could not frame
+    would follow on it (RFC 9110, 7.8)."""
+    members = (member.strip(b" \t") for value in values for member in value.split(b","))
+    return [one for one in members if one and not one.lower().startswith((b"h2", b"http/"))]
+
+
+def serialise(fields: Fields, instead: Mapping[bytes, bytes], drop: frozenset[bytes]) -> bytes:
+    """The lines of these fields without those in `drop`; `instead` gives by name the lines that stand in the place of the
+    first field of that name, b"" for none. Names in lower case."""
+    lines: list[bytes] = []
+    spent: set[bytes] = set()
+    for name, value in fields:
+        low = name.lower()
+        if low in drop:
+            continue
+        other = instead.get(low)
+        if other is None:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif other and low not in spent:
+            spent.add(low)
+            lines.append(other)
+    return b"".join(lines)
+
+
+def parse_fields(raw: bytes, start: int) -> Fields:
+    """Names and values of an already validated head whose fields begin at `start`, in order and case."""
+    return [(name, value.rstrip(b" \t")) for name, value in FIELD.findall(raw, start)]
+
+
+def without_odd(name: bytes) -> bytes:
+    """The name as a lenient service would read it."""
+    return name.translate(_ODD)

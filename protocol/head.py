@@ -1,0 +1,29 @@
+"""Strict HTTP/1 heads for the hot path: the shop window of `grammar`, `head_request` and `head_response`.
+
+    end = head_end(buf)                       # -1: wait for more; raises HttpError when more cannot help
+    head = parse_request(bytes(buf[:end]))    # or raises HttpError
+    agent.write(head.forward(b"X-Forwarded-For: 192.0.2.1\\r\\n"))
+    body = head.body()                        # then: end = body.scan(data, 0, len(data)) until body.done
+
+One parsed value decides routing (`host`), authorisation (`authorization`) and framing (`length`).
+"""
+
+from __future__ import annotations
+
+from protocol.body import CHUNKED, UNTIL_CLOSE
+from protocol.grammar import FIELD_CAP, HEAD_CAP, LINE_CAP, head_end
+from protocol.head_request import RequestHead, parse_request
+from protocol.head_response import ResponseHead, parse_response
+
+__all__ = [
+    "CHUNKED",
+    "FIELD_CAP",
+    "HEAD_CAP",
+    "LINE_CAP",
+    "UNTIL_CLOSE",
+    "RequestHead",
+    "ResponseHead",
+    "head_end",
+    "parse_request",
+    "parse_response",
+]

@@ -1,0 +1,226 @@
+"""A visitor's request head: parsed once, strictly; routing, authorisation, framing and what is sent on follow from it.
+
+RFC 9112 (message syntax) and RFC 9110 (fields), narrowed as `docs/http.md` says. The usual head costs one match of one
+pattern; heads with hop-by-hop or edge-owned fields take the longer way over the list of their fields.
+Knows nothing of tunnels, policies or where the bytes come from.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from protocol.authority import host_of, name_of
+from protocol.body import CHUNKED, Body, body_of
+from protocol.errors import HttpError
+from protocol.fields import (
+    FRAMING,
+    HOP_BY_HOP,
+    NOTHING,
+    Fields,
+    is_edge_owned,
+    parse_fields,
+    protocols,
+    serialise,
+    shadows,
+    tokens,
+)
+from protocol.grammar import (
+    HOST_TEXT,
+    LINE_CAP,
+    PLAIN,
+    REQUEST_LINE,
+    VALUE,
+    complaint,
+    content_length,
+    head_pattern,
+)
+
+_HEAD: Final = head_pattern(
+    REQUEST_LINE,
+    once={
+        "host": rf"({HOST_TEXT})({VALUE})",
+        "content-length": rf"([0-9]*+)({VALUE})",
+        "authorization": rf"({VALUE})()",
+    },
+    often=("connection",),
+    rare=(
+        *("transfer-encoding:", "te:", "upgrade:", "expect:", "keep-alive:", "proxy-", "http2-settings:"),
+        *("forwarded:", "x-forwarded", "x-real-ip:"),
+    ),
+    name=PLAIN,
+)
+_CONNECTION: Final = 11  # the group of its value
+_REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*+)(.*)", re.DOTALL)
+_KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}  # the values of Connection that say no more than this
+
+
+class RequestHead:
+    """One request, as everybody after this sees it. Made by `parse_request`; read-only by agreement.
+
+    `method` and `target` as received (absolute-form is reduced to origin-form), `minor` 0 or 1, `host` normalised ("" if
+    a HTTP/1.0 visitor gave none), `length` of the body (CHUNKED or >= 0), `keep_alive`: whether the visitor wants another
+    exchange on this connection, `upgrade`: the protocols asked for, lower case, never h2c, `expect_continue`: the visitor
+    may wait for a 100 before it sends the body, `authorization`: the value of that field, of which there is at most one.
+    """
+
+    __slots__ = (
+        *("_cut", "_fields", "_instead", "_line", "_raw", "_start"),
+        *("authorization", "expect_continue", "host", "keep_alive", "length", "method", "minor", "target", "upgrade"),
+    )
+
+    def __init__(self, raw: bytes, match: re.Match[bytes]) -> None:
+        """From a match of the whole of `raw`. Raises HttpError for what the pattern does not see."""
+        method, target, minor, host, rest, digits, padding, login, _, again, connection, rare = match.groups()
+        self._raw = raw
+        self._start = start = match.end(3) + 2  # where the fields begin
+        self._line: bytes | None = None  # the request line to send, when it isn't the one received
+        self._fields: Fields | None = None
+        self._cut = (start, start)  # the Connection line
+        self._instead: dict[bytes, bytes] | None = None  # name -> lines; None when cutting that line is all
+        self.method: bytes = method
+        self.target: bytes = target
+        self.minor = minor = 1 if minor == b"1" else 0
+        self.host = _host(host, rest, minor)
+        self.length = 0 if digits is None else content_length(digits, padding)
+        self.authorization: bytes | None = login if login is None else login.rstrip(b" \t")
+        self.keep_alive = minor == 1
+        self.upgrade: bytes | None = None
+        self.expect_continue = False
+        if target[0] != 0x2F or not target.isascii() or method in _REFUSED_METHODS or raw[0] == 0x0D:
+            self._odd_line()
+        if connection is not None and (rare is None and again is None):
+            wish = _KEEP_ALIVE.get(connection.rstrip(b" \t").lower())
+            if wish is None:
+                rare = connection
+            else:
+                self.keep_alive = wish
+                value = match.start(_CONNECTION)
+                self._cut = (raw.rfind(b"\n", 0, value) + 1, value + len(connection) + 2)
+        if rare is not None or again is not None:
+            self._look_closer(has_length=digits is not None)
+
+    # -- the longer ways of parsing
+    def _odd_line(self) -> None:
+        """Everything but a usual method with an ASCII origin-form, first in the head (RFC 9112, 3.2)."""
+        target = self.target
+        if self.method in _REFUSED_METHODS:
+            raise HttpError(501, "not_implemented", "CONNECT and TRACE are not served")
+        if not target.isascii():
+            _check_utf8(target)
+        if target[0] != 0x2F and not (target == b"*" and self.method == b"OPTIONS"):
+            self._absolute(target)
+        self._line = b"%b %b HTTP/1.%d\r\n" % (self.method, self.target, self.minor)
+
+    def _absolute(self, target: bytes) -> None:
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise bad("malformed target")
+        authority = host_of(match[1])
+        if authority is None or authority != (self.host or authority):
+            raise bad("the target contradicts Host")
+        self.host = authority
+        self.target = match[2] if match[2][:1] == b"/" else b"/" + match[2]
+
+    def _look_closer(self, *, has_length: bool) -> None:
+        """All that hop-by-hop and edge-owned fields say, from the list of fields."""
+        found: dict[bytes, list[bytes]] = {}
+        instead = dict.fromkeys(HOP_BY_HOP, b"")
+        for name, value in self.fields:
+            low = name.lower()
+            if low in HOP_BY_HOP or low == b"expect":
+                found.setdefault(low, []).append(value)
+            elif is_edge_owned(low):
+                instead[low] = b""
+            elif shadows(low):
+                raise bad("a field name that shadows one of ours")
+        options = tokens(found.get(b"connection", ()))
+        instead.update((option, b"") for option in options if option not in FRAMING)
+        self.keep_alive = b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
+        if b"transfer-encoding" in found:
+            if (
+                has_length
+                or self.minor == 0
+                or [value.lower() for value in found[b"transfer-encoding"]] != [b"chunked"]
+            ):
+                raise bad("ambiguous framing")
+            self.length = CHUNKED
+            instead[b"transfer-encoding"] = b"Transfer-Encoding: chunked\r\n"
+        if b"upgrade" in options and self.minor:
+            wanted = b", ".join(protocols(found.get(b"upgrade", ())))
+            if wanted:
+                self.upgrade = wanted.lower()
+                instead[b"upgrade"] = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % wanted
+        if b"trailers" in tokens(found.get(b"te", ())):
+            instead[b"te"] = b"TE: trailers\r\n"  # true of us: trailers are passed on. gRPC wants to hear it
+        expected = [value.lower() for value in found.get(b"expect", ())]
+        self.expect_continue = expected == [b"100-continue"] and self.minor == 1 and self.length != 0
+        self._instead = instead
+
+    # -- what it gives
+    @property
+    def fields(self) -> Fields:
+        """Names and values in order and case, without the white space around the values."""
+        if self._fields is None:
+            self._fields = parse_fields(self._raw, self._start)
+        return self._fields
+
+    def body(self) -> Body:
+        """A new scanner for the body that follows this head."""
+        return body_of(self.length)
+
+    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
+        """The head for the agent, in its own HTTP version: everything but hop-by-hop fields (also those that Connection
+        lists), edge-owned fields and those named in `drop` (lower case); then `added`, whole lines.
+
+        There is exactly one Host in it, unless `drop` takes it: then it has to be in `added`.
+        """
+        raw = self._raw
+        line = self._line
+        if self._instead is None and not drop:
+            begin, end = self._cut
+            head = raw[:begin] if line is None else line + raw[self._start : begin]
+            head += raw[end:-2]
+        else:
+            instead = self._instead if self._instead is not None else _CONNECTION_GOES
+            head = (raw[: self._start] if line is None else line) + serialise(self.fields, instead, drop)
+        return head + added + b"\r\n"
+
+
+_CONNECTION_GOES: Final = {b"connection": b""}
+
+
+def parse_request(raw: bytes) -> RequestHead:
+    """The head in `raw`, which is all of it and nothing else, the empty line included (see `head_end`).
+
+    One CRLF before it is skipped (RFC 9112, 2.2). Raises HttpError: 400 bad_request, 414 uri_too_long, 431
+    head_too_large, 501 not_implemented; the connection is to be closed after any of them.
+    """
+    match = _HEAD.fullmatch(raw)
+    if match is None or match.end(3) > LINE_CAP:
+        raise complaint(raw)
+    return RequestHead(raw, match)
+
+
+def bad(message: str) -> HttpError:
+    """400, with a sentence for the log."""
+    return HttpError(400, "bad_request", message)
+
+
+def _host(text: bytes | None, rest: bytes, minor: int) -> str:
+    if text is None:
+        if minor:
+            raise bad("no Host")
+        return ""
+    host = host_of((text + rest).rstrip(b" \t")) if rest else name_of(text)
+    if host is None:
+        raise bad("malformed Host")
+    return host
+
+
+def _check_utf8(target: bytes) -> None:
+    try:
+        target.decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad("the target is neither ASCII nor UTF-8") from None
