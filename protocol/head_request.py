@@ -60,14 +60,16 @@ class RequestHead:
     """One request, as everybody after this sees it. Made by `parse_request`; read-only by agreement.
 
     `method` and `target` as received (absolute-form is reduced to origin-form), `minor` 0 or 1, `host` normalised ("" if
-    a HTTP/1.0 visitor gave none), `length` of the body (CHUNKED or >= 0), `keep_alive`: whether the visitor wants another
-    exchange on this connection, `upgrade`: the protocols asked for, lower case, never h2c, `expect_continue`: the visitor
-    may wait for a 100 before it sends the body, `authorization`: the value of that field, of which there is at most one.
+    a HTTP/1.0 visitor gave none), `authority` the same as received, port included, `length` of the body (CHUNKED or >= 0),
+    `keep_alive`: whether the visitor wants another exchange on this connection, `upgrade`: the protocols asked for, lower
+    case, never h2c, `expect_continue`: the visitor may wait for a 100 before it sends the body, `authorization`: the value
+    of that field, of which there is at most one.
     """
 
     __slots__ = (
         *("_cut", "_fields", "_instead", "_line", "_raw", "_start"),
-        *("authorization", "expect_continue", "host", "keep_alive", "length", "method", "minor", "target", "upgrade"),
+        *("authority", "authorization", "expect_continue"),
+        *("host", "keep_alive", "length", "method", "minor", "target", "upgrade"),
     )
 
     def __init__(self, raw: bytes, match: re.Match[bytes]) -> None:
@@ -83,6 +85,7 @@ class RequestHead:
         self.target: bytes = target
         self.minor = minor = 1 if minor == b"1" else 0
         self.host = _host(host, rest, minor)
+        self.authority: bytes = b"" if host is None else (host + rest).rstrip(b" \t")
         self.length = 0 if digits is None else content_length(digits, padding)
         self.authorization: bytes | None = login if login is None else login.rstrip(b" \t")
         self.keep_alive = minor == 1
@@ -120,7 +123,7 @@ class RequestHead:
         authority = host_of(match[1])
         if authority is None or authority != (self.host or authority):
             raise bad("the target contradicts Host")
-        self.host = authority
+        self.host, self.authority = authority, match[1]
         self.target = match[2] if match[2][:1] == b"/" else b"/" + match[2]
 
     def _look_closer(self, *, has_length: bool) -> None:
@@ -213,7 +216,10 @@ def _host(text: bytes | None, rest: bytes, minor: int) -> str:
         if minor:
             raise bad("no Host")
         return ""
-    host = host_of((text + rest).rstrip(b" \t")) if rest else name_of(text)
+    if not rest or (rest[0] == 0x3A and rest[1:].isdigit() and len(rest) < 6):  # with a port below 10000: the quick way
+        host = name_of(text)
+    else:
+        host = host_of((text + rest).rstrip(b" \t"))
     if host is None:
         raise bad("malformed Host")
     return host

@@ -13,7 +13,7 @@ from protocol.link.reactor import READABLE, WRITABLE, Reactor
 from protocol.link.stream import PortStream
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time left: close sends a reset
-_EMPTY: Final = memoryview(b"")
+DISCARD_BYTES: Final = 64 * 1024
 
 
 def peer_of(sock: socket.socket) -> tuple[str, int] | None:
@@ -114,6 +114,14 @@ class SocketPort(Port):
         if not self._closed:
             self._closed = True
             self._let_go()
+
+    def _discard_unread(self) -> None:
+        """Closing over unread bytes sends a reset, which can overtake our last ones: a TLS peer's session tickets are
+        always such bytes."""
+        try:
+            self.sock.recv(DISCARD_BYTES)
+        except OSError:
+            pass  # nothing there, or gone: nothing to spoil
 
     def abort(self) -> None:
         if not self._closed:

@@ -241,6 +241,7 @@ class TlsPort(TlsBase):
                 self.on_readable()  # the owner's next read or write meets the same error
             return
         if self._lingering:
+            self._discard_unread()
             super().close()
         elif self._ending:
             self._shut()
@@ -302,6 +303,7 @@ class TlsPort(TlsBase):
                 pass  # it was gone already, which is what was asked for
         reactor = self._reactor
         if reactor is None or not (self._unsent or self._outgoing.pending):
+            self._discard_unread()
             super().close()
             return
         self.on_readable = self.on_writable = ignore

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 
+from protocol.link.plain import DISCARD_BYTES
 from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken
 from protocol.link.tls import TlsBase
 
@@ -63,7 +65,7 @@ class TlsSocketPort(TlsBase):
             if not filled:
                 self._no_room()
                 return WOULD_BLOCK
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
             self._end_seen = True
         except (ssl.SSLError, OSError) as error:
             if not filled:
@@ -83,6 +85,12 @@ class TlsSocketPort(TlsBase):
             return 0
         except (ssl.SSLError, OSError) as error:
             raise self._broken(error, "write") from error
+
+    def close(self) -> None:
+        if not self._closed:
+            with contextlib.suppress(OSError):
+                self._tls.recv(DISCARD_BYTES)  # see SocketPort: unread tickets would turn the close into a reset
+        super().close()
 
     def _holds_bytes(self) -> bool:
         return self._tls.pending() > 0

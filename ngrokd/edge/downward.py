@@ -1,0 +1,303 @@
+"""The response half of an exchange: from the stream to the visitor. The private service is not trusted: exactly one
+response for a request, strictly framed, or the visitor gets an error page (nothing sent yet) or a reset (else)."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from protocol.errors import HttpError, WireError
+from protocol.frames import FIRST_FRAME_CAP, FrameDecoder, frame
+from protocol.head import UNTIL_CLOSE, ResponseHead, head_end, parse_response
+from protocol.link.port import PortBroken
+from protocol.messages import StartProxyResp
+
+if TYPE_CHECKING:
+    from ngrokd.edge.visitor import VisitorConnection
+    from protocol.body import Body
+    from protocol.head import RequestHead
+
+READS_PER_TURN: Final = 4
+INTERIM_CAP: Final = 32  # 1xx answers to one request; more is a flood
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE_LINE: Final = b"Connection: close\r\n"
+GOOD_VERDICT: Final = frame(StartProxyResp())  # what nearly every stream begins with: compared, not decoded
+
+
+class Phase(enum.Enum):
+    VERDICT = "verdict"  # a new stream of a session with that capability: one frame comes first
+    HEAD = "head"
+    BODY = "body"
+    DONE = "done"  # nothing is expected: a byte now poisons the stream
+
+
+class Downward:
+    """One per visitor connection, used again for each response."""
+
+    __slots__ = (
+        "_body",
+        "_conn",
+        "_interims",
+        "_out",
+        "_partial",
+        "_request",
+        "_scanned",
+        "begun",
+        "close_after",
+        "continued",
+        "count",
+        "head",
+        "phase",
+    )
+
+    def __init__(self, conn: VisitorConnection) -> None:
+        self._conn = conn
+        self._request: RequestHead | None = None
+        self._body: Body | None = None
+        self._partial = b""  # an unfinished verdict or head
+        self._out = b""  # what the visitor has not taken yet
+        self._scanned = 0
+        self._interims = 0
+        self.phase = Phase.DONE
+        self.head: ResponseHead | None = None
+        self.begun = False
+        """Bytes of the final answer are on their way: no error page can follow."""
+        self.continued = False
+        self.close_after = False
+        self.count = 0
+
+    def attach(self, verdict: bool) -> None:
+        """A fresh stream: whether its first bytes are a verdict."""
+        self._partial = b""
+        self._scanned = 0
+        if verdict:
+            self.phase = Phase.VERDICT
+
+    def expect(self, request: RequestHead) -> None:
+        """The next request goes out; its answer is what comes next on the stream."""
+        self._request = request
+        self._body = self.head = None
+        self._interims = 0
+        self.begun = self.continued = self.close_after = False
+        self.phase = Phase.HEAD
+
+    def say_continue(self) -> None:
+        """Give the interim answer in place of an agent that can't."""
+        self.continued = True
+        self._send(CONTINUE)
+
+    @property
+    def blocked(self) -> bool:
+        """The visitor does not take what is there for it."""
+        return bool(self._out) or self._scanned > 0
+
+    @property
+    def untouched(self) -> bool:
+        """Not one byte of an answer has come."""
+        return self.phase in (Phase.VERDICT, Phase.HEAD) and not self._partial and not self._interims
+
+    def take_count(self) -> int:
+        """Bytes since the last call."""
+        count, self.count = self.count, 0
+        return count
+
+    def pump(self) -> None:
+        """Move what can be moved: on a readable stream and on a visitor with room again."""
+        conn = self._conn
+        if self._out and not self._flush():
+            return
+        stream = conn.stream
+        if stream is None:
+            return
+        for _ in range(READS_PER_TURN):
+            try:
+                view = stream.read()
+            except PortBroken as error:
+                conn.stream_ended(str(error))
+                return
+            if view is None:
+                return
+            if not view:
+                conn.stream_ended(None if stream.clean_end else "the link ended without a goodbye")
+                return
+            try:
+                more = self._body_step(view) if self.phase is Phase.BODY else self._head_step(bytes(view))
+            except HttpError as error:
+                conn.fail_response(error.message)
+                return
+            if not more or conn.stream is not stream:
+                return
+        conn.reactor_soon(self.pump)
+
+    # -- towards the visitor
+    def _send(self, data: bytes | memoryview) -> int:
+        """Write; the count. A visitor that left ends the connection, and 0 is returned."""
+        try:
+            taken = self._conn.port.write(data)
+        except PortBroken as error:
+            self._conn.fail_visitor(str(error))
+            return 0
+        self.count += taken
+        return taken
+
+    def _send_or_keep(self, data: bytes) -> bool:
+        taken = self._send(data)
+        if taken < len(data):
+            self._out = data[taken:]
+            return False
+        return True
+
+    def _flush(self) -> bool:
+        data, self._out = self._out, b""
+        if not self._send_or_keep(data):
+            return False
+        if self.phase is Phase.BODY and self._body is not None and self._body.done and not self._scanned:
+            self._finish()
+        return True
+
+    # -- verdicts and heads
+    def _head_step(self, data: bytes) -> bool:
+        if self.phase is Phase.DONE:
+            self._conn.stream_spoke_unasked()
+            return False
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        if self.phase is Phase.VERDICT:
+            after = self._verdict(data)
+            if after is None:
+                return self.phase is Phase.VERDICT and self._conn.stream is not None
+            data = after
+        while data and self.phase is Phase.HEAD:
+            end = head_end(data)
+            if end < 0:
+                self._partial = data
+                return True
+            head = self._parse(data[:end])
+            data = data[end:]
+            if head.status == 101:
+                return self._upgraded(head, data)
+            if head.status >= 200:
+                return self._answer(head, data)
+            self._interim(head)
+        return self._conn.stream is not None
+
+    def _verdict(self, data: bytes) -> bytes | None:
+        """The bytes behind the frame; None when there are none to look at (yet)."""
+        if data.startswith(GOOD_VERDICT):
+            self.phase = Phase.HEAD
+            return data[len(GOOD_VERDICT) :]
+        decoder = FrameDecoder(FIRST_FRAME_CAP)
+        try:
+            decoder.feed(data)
+            message = decoder.next()
+        except WireError as error:
+            raise HttpError(502, "upstream_bad_response", f"the agent's verdict: {error.message}") from error
+        if message is None:
+            self._partial = data
+            return None
+        if not isinstance(message, StartProxyResp):
+            raise HttpError(502, "upstream_bad_response", "the agent's verdict is another message")
+        if message.code:
+            self._conn.verdict(message.code, message.message)
+            return None
+        self.phase = Phase.HEAD
+        return decoder.leftover()
+
+    def _parse(self, raw: bytes) -> ResponseHead:
+        request = self._request
+        assert request is not None
+        return parse_response(raw, method=request.method, upgrade=request.upgrade)
+
+    def _interim(self, head: ResponseHead) -> None:
+        self._interims += 1
+        if self._interims > INTERIM_CAP:
+            raise HttpError(502, "upstream_bad_response", "too many interim answers")
+        request = self._request
+        assert request is not None
+        if request.minor == 0:
+            return  # RFC 9110, 15.2: never to a 1.0 visitor
+        if head.status == 100:
+            if self.continued or not request.expect_continue:
+                return
+            self.continued = True
+        self._out += head.forward(b"")
+        self._flush()
+
+    def _upgraded(self, head: ResponseHead, rest: bytes) -> bool:
+        self.begun = True
+        self.head = head
+        if self._out or not self._send_or_keep(head.forward(b"")):
+            self._conn.fail_visitor("does not read")
+            return False
+        self._conn.upgrade(rest)
+        return False
+
+    # -- the answer
+    def _answer(self, head: ResponseHead, rest: bytes) -> bool:
+        conn, request = self._conn, self._request
+        assert request is not None
+        body = self._body = head.body()
+        self.head = head
+        self.close_after = (
+            not request.keep_alive
+            or head.length == UNTIL_CLOSE
+            or conn.draining
+            # RFC 9110, 10.1.1: after a final answer without 100 nobody knows whether the body still comes
+            or (request.expect_continue and not self.continued)
+        )
+        used = 0 if body.done else body.scan(rest, 0, len(rest))
+        out = conn.edit_response(head, CLOSE_LINE if self.close_after else b"")
+        self.begun = True
+        self.phase = Phase.BODY
+        if used < len(rest):
+            if not body.done:
+                raise HttpError(502, "upstream_bad_response")
+            conn.poison_stream()
+        if self._out:
+            self._out += out + rest[:used]
+            return False
+        if not self._send_or_keep(out + rest[:used] if used else out):
+            return False
+        if body.done:
+            self._finish()
+            return False
+        return True
+
+    def _body_step(self, view: memoryview) -> bool:
+        conn, body = self._conn, self._body
+        stream = conn.stream
+        assert body is not None
+        assert stream is not None
+        size, skip = len(view), self._scanned
+        if skip >= size:
+            end, ahead = size, skip - size
+        else:
+            end, ahead = (skip if body.done else body.scan(view, skip, size)), 0
+        taken = self._send(view[:end])
+        if conn.stream is not stream:
+            return False  # the visitor left
+        self._scanned = ahead + end - taken
+        if taken < end:
+            stream.unread(view[taken:])
+            return False
+        if body.done and not self._scanned:
+            if end < size:
+                conn.poison_stream()
+            self._finish()
+            return False
+        return True
+
+    def _finish(self) -> None:
+        self.phase = Phase.DONE
+        self._conn.response_done()
+
+    def end_of_stream(self) -> bool:
+        """The stream ended cleanly: whether that completes the answer. Raises HttpError when it cuts it."""
+        if self.phase is not Phase.BODY or self._body is None:
+            return False
+        self._body.eof()
+        if self._out or self._scanned:
+            return False
+        self._finish()
+        return True

@@ -1,0 +1,115 @@
+"""Pairs of connected ports for tests: each kind of port with a far end, on either reactor."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import trio
+import trustme
+
+from protocol.link.epoll import EpollReactor
+from protocol.link.plain import PlainPort
+from protocol.link.port import Port, PortBroken
+from protocol.link.reactor import Reactor
+from protocol.link.tasks import TaskReactor
+from protocol.link.tls import TlsPort
+from protocol.link.tls_socket import TlsSocketPort
+
+REACTORS: dict[str, type[Reactor]] = {"epoll": EpollReactor, "tasks": TaskReactor}
+SERVER_NAME = "port.test"
+
+Pair = tuple[Port, Port]
+MakePair = Callable[[], Awaitable[Pair]]
+
+
+@contextlib.asynccontextmanager
+async def running(kind: str) -> AsyncIterator[Reactor]:
+    """A reactor that runs until the block ends."""
+    reactor = REACTORS[kind]()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        yield reactor
+        nursery.cancel_scope.cancel()
+
+
+def tcp_sockets() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection over loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    return client, server
+
+
+@functools.cache
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A client's and a server's TLS context that trust each other."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(SERVER_NAME).configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return client, server
+
+
+async def plain_pair() -> Pair:
+    near, far = tcp_sockets()
+    return PlainPort(near), PlainPort(far)
+
+
+async def unix_pair() -> Pair:
+    near, far = socket.socketpair()
+    return PlainPort(near), PlainPort(far)
+
+
+async def _tls(kind: type[TlsPort | TlsSocketPort], server_is_near: bool) -> Pair:
+    client_context, server_context = contexts()
+    one, other = tcp_sockets()
+    client = kind(one, client_context, server_name=SERVER_NAME)
+    server = kind(other, server_context, server_side=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.handshake)
+        nursery.start_soon(server.handshake)
+    return (server, client) if server_is_near else (client, server)
+
+
+PAIRS: dict[str, MakePair] = {
+    "plain": plain_pair,
+    "unix": unix_pair,
+    "tls-client": functools.partial(_tls, TlsPort, False),
+    "tls-server": functools.partial(_tls, TlsPort, True),
+    "tls-socket": functools.partial(_tls, TlsSocketPort, False),
+}
+HALF_CLOSING = [name for name in PAIRS if name != "tls-socket"]
+
+
+class Collector:
+    """An owner for a port in a reactor: reads everything it is told of, and remembers."""
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        self.data = bytearray()
+        self.ended = False
+        self.broken: str | None = None
+        self.changed = trio.Event()
+        port.on_readable = self.read
+
+    def read(self) -> None:
+        try:
+            while (view := self.port.read()) is not None:
+                if not view:
+                    self.ended = True
+                    break
+                self.data += view
+        except PortBroken as error:
+            self.broken = str(error)
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def until(self, done: Callable[[Collector], bool]) -> None:
+        with trio.fail_after(10):
+            while not done(self):
+                await self.changed.wait()
