@@ -1,0 +1,283 @@
+"""One visitor on the agent's side: StartProxy, the upstream, the verdict, then the relay.
+
+The same code serves a classic proxy link and a stream of a leg: both are ports. It runs in callbacks of the reactor; a task
+is made only for an upstream that needs one (a name to look up, TLS). Nothing here knows sessions, frames of the control link
+or how a port came to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
+from ngrokc.pages import error_page
+from ngrokc.proxy_header import proxy_header
+from ngrokc.routes import Route, Routes
+from ngrokc.visitor_stream import VisitorStream
+from protocol.errors import LinkError, WireError
+from protocol.frames import FIRST_FRAME_CAP, frame, take
+from protocol.link.connect_now import Connecting, connect_now
+from protocol.link.dial import dial_upstream
+from protocol.link.linger import linger
+from protocol.link.port import Port, PortBroken, ignore
+from protocol.link.reactor import Reactor
+from protocol.link.relay import Relay, RelayEnd, Tap
+from protocol.messages import StartProxy, StartProxyResp
+
+DIAL_TIMEOUT = 5.0  # seconds for the private service to accept; it is near, and a visitor waits
+VERDICT_WAIT = 1.0  # seconds the good verdict waits for the service's first bytes, to leave with them
+
+GOOD = frame(StartProxyResp())
+_CODES = {"refused": "upstream_refused", "dial_timeout": "upstream_timeout", "tls": "upstream_tls"}
+
+Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+
+
+class Observer(Protocol):
+    """Who may look at traffic (the inspector). Called in callbacks: it never waits."""
+
+    def open(self, tunnel: Route, connection: Visit) -> Tap | None:
+        """A tap for one visitor connection, or None for none."""
+
+
+class Visitors:
+    """All visitors of an agent. `spawn` starts a task in the agent's nursery; `observer` may be None."""
+
+    def __init__(self, reactor: Reactor, bus: EventBus, spawn: Spawn, observer: Observer | None = None) -> None:
+        self.reactor = reactor
+        self.bus = bus
+        self.spawn = spawn
+        self.observer = observer
+        self.total = 0
+        self.up = 0
+        self.down = 0
+        self._active: set[Visit] = set()
+        self._ids = itertools.count(1)
+
+    def __repr__(self) -> str:
+        return f"<Visitors active={len(self._active)} total={self.total}>"
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    def serve(
+        self, port: Port, routes: Routes, *, verdict: bool, started: Callable[[bool], None] | None = None
+    ) -> Visit:
+        """Wait for StartProxy on `port` (attached to the reactor) and serve the visitor; the port is owned from here on.
+        `verdict`: whether the server wants one. `started` is told once: True when a visitor came, False when the port
+        ended before."""
+        return Visit(self, port, routes, verdict, started)
+
+    def close(self) -> None:
+        """Abort every visitor."""
+        with self.reactor.turn():
+            for visit in list(self._active):
+                visit.abort("the agent stopped")
+
+    # -- for visits
+    def opened(self, visit: Visit) -> str:
+        self._active.add(visit)
+        self.total += 1
+        return f"{next(self._ids):x}"
+
+    def closed(self, visit: Visit, up: int, down: int) -> None:
+        self._active.discard(visit)
+        self.up += up
+        self.down += down
+
+
+class Visit:
+    """One visitor connection. `conn_id` and `client_addr` are known once StartProxy has come."""
+
+    __slots__ = ("_buffer", "_dial", "_relay", "_routes", "_started", "_verdict", "_visitors", "began", "client_addr",
+                 "conn_id", "port", "route")  # fmt: skip
+
+    def __init__(
+        self, visitors: Visitors, port: Port, routes: Routes, verdict: bool, started: Callable[[bool], None] | None
+    ) -> None:
+        self.port = port
+        self.route: Route | None = None
+        self.conn_id = ""
+        self.client_addr = ""
+        self.began = 0.0
+        self._visitors = visitors
+        self._routes = routes
+        self._verdict = verdict
+        self._started = started
+        self._buffer = b""
+        self._dial: Connecting | None = None
+        self._relay: Relay | None = None
+        port.on_readable = self._first_frame
+
+    def __repr__(self) -> str:
+        return f"<Visit {self.conn_id or 'parked'} {self.client_addr}>"
+
+    # -- StartProxy
+    def _first_frame(self) -> None:
+        try:
+            view = self.port.read()
+            if view is None:
+                return
+            if not view:
+                self._never()
+                return
+            data = self._buffer + bytes(view) if self._buffer else bytes(view)
+            found = take(data, cap=FIRST_FRAME_CAP)
+            if found is None:
+                self._buffer = data
+                return
+            self._buffer = b""
+            message, end = found
+            if not isinstance(message, StartProxy):
+                raise WireError("out_of_order", f"{type(message).__name__} instead of StartProxy")
+            if end < len(data):
+                self.port.unread(data[end:])
+        except (WireError, PortBroken) as error:
+            if isinstance(error, WireError):
+                self._visitors.bus.publish(Notice("warning", f"a bad frame instead of StartProxy: {error.message}"))
+            self._never()
+            return
+        self._begin(message)
+
+    def _never(self) -> None:
+        """The port ended, or broke the protocol, before a visitor came."""
+        self.port.close()
+        self._tell_started(False)
+
+    def _tell_started(self, came: bool) -> None:
+        started, self._started = self._started, None
+        if started is not None:
+            started(came)
+
+    def _begin(self, start: StartProxy) -> None:
+        visitors = self._visitors
+        self.port.on_readable = ignore
+        self._tell_started(True)
+        self.client_addr = start.client_addr
+        self.began = visitors.reactor.now
+        own_id = visitors.opened(self)
+        self.conn_id = start.conn_id or own_id
+        route = self.route = self._routes.find(start)
+        if route is None:
+            self._refuse("no_tunnel", "the agent has no such tunnel")
+            return
+        if visitors.bus.heard:
+            visitors.bus.publish(ConnectionOpened(route.name, route.url, self.conn_id, self.client_addr))
+        if route.guard and not route.options.admits(self.client_addr):
+            self._refuse("forbidden", "the visitor's address is not allowed")
+        elif route.upstream is None:
+            self._offer(route)
+        elif route.choices:
+            self._dial = connect_now(visitors.reactor, route.choices, self._dialled, DIAL_TIMEOUT)
+        else:
+            visitors.spawn(self._dial_in_task)
+
+    async def _dial_in_task(self) -> None:
+        assert self.route is not None
+        assert self.route.upstream is not None
+        try:
+            port = await dial_upstream(self.route.upstream, timeout=DIAL_TIMEOUT)
+        except LinkError as error:
+            with self._visitors.reactor.turn():
+                self._dialled(error)
+            return
+        port.attach(self._visitors.reactor)
+        with self._visitors.reactor.turn():
+            self._dialled(port)
+
+    # -- the upstream
+    def _dialled(self, result: Port | LinkError) -> None:
+        self._dial = None
+        route = self.route
+        assert route is not None
+        if isinstance(result, LinkError):
+            if self in self._visitors._active:  # noqa: SLF001 - one piece
+                self._refuse(_CODES.get(result.code, "upstream_unreachable"), result.message)
+            return
+        if self not in self._visitors._active:  # noqa: SLF001 - the visitor left while a task was dialling
+            result.abort()
+            return
+        if route.options.proxy_protocol:
+            with contextlib.suppress(PortBroken):  # the relay meets the same error
+                result.write(proxy_header(route.options.proxy_protocol, self.client_addr))
+        tap = self._tap(route)
+        if self._verdict:
+            with contextlib.suppress(PortBroken):  # likewise
+                self.port.write(GOOD)
+        self._relay = Relay(self._visitors.reactor, self.port, result, on_end=self._ended, tap=tap)
+        self._relay.start()
+
+    def _tap(self, route: Route) -> Tap | None:
+        observer = self._visitors.observer
+        return observer.open(route, self) if observer is not None and route.options.inspect else None
+
+    def _ended(self, end: RelayEnd) -> None:
+        failure = None if end.failure is None else f"{end.side or 'tunnel'}: {end.failure}"
+        self._over(end.up, end.down, failure)
+
+    def _over(self, up: int, down: int, failure: str | None) -> None:
+        visitors, route = self._visitors, self.route
+        visitors.closed(self, up, down)
+        if visitors.bus.heard and route is not None:
+            seconds = visitors.reactor.now - self.began
+            visitors.bus.publish(ConnectionClosed(route.name, self.conn_id, up, down, seconds, failure))
+
+    # -- a program instead of an upstream
+    def _offer(self, route: Route) -> None:
+        port = self.port
+        if self._verdict:
+            with contextlib.suppress(PortBroken):  # the program's first call meets the same error
+                port.write(GOOD)
+        port.detach()
+        stream = VisitorStream(port.stream(), url=route.url, client_addr=self.client_addr, counted=self._counted)
+        if route.offer is None or not route.offer(stream):
+            stream.abort()
+
+    def _counted(self, up: int, down: int) -> None:
+        self._visitors.reactor.refresh()
+        self._over(up, down, None)
+
+    # -- no
+    def _refuse(self, code: str, message: str) -> None:
+        """Say no in the way this server understands: a verdict, else a page; a tcp visitor is just closed."""
+        route = self.route
+        answer = b""
+        if self._verdict:
+            answer = frame(StartProxyResp(code, message))
+        elif route is not None and route.web:
+            answer = error_page(code, route.url, head_only=self._asked_head())
+        try:
+            if answer:
+                self.port.write(answer)
+                linger(self._visitors.reactor, self.port)
+            else:
+                self.port.abort()
+        except PortBroken:
+            self.port.abort()
+        self._over(0, len(answer), f"{code}: {message}")
+
+    def _asked_head(self) -> bool:
+        """Whether the request that lies unread asks for a head alone. Its bytes are dropped: the answer is ours."""
+        try:
+            view = self.port.read()
+        except PortBroken:
+            return False
+        return view is not None and bytes(view[:5]) == b"HEAD "
+
+    def abort(self, reason: str) -> None:
+        """End now, with a reset."""
+        if self._relay is not None:
+            self._relay.abort(reason)
+            return
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        if self.conn_id:
+            self.port.abort()
+            self._over(0, 0, reason)
+        else:  # parked: nobody waits for anything
+            self._never()

@@ -1,0 +1,100 @@
+"""Classic proxy links: one TLS connection per visitor, dialled when the server asks (ReqProxy), parked until StartProxy.
+
+Knows how to register a link and how many to hold; the visitor on it is `proxy`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from ngrokc.events import EventBus, Notice
+from ngrokc.proxy import Visit, Visitors
+from ngrokc.routes import Routes
+from protocol.errors import Fault
+from protocol.link.dial import ServerDialer
+from protocol.link.framed import FramedLink
+from protocol.link.port import Port, PortBroken
+from protocol.messages import RegProxy
+
+MAX_IDLE = 64  # links dialled or parked and not yet used; 1.7's server keeps 10, and asks one per waiting visitor
+AT_ONCE = 16  # handshakes at the same time: they are CPU work, more of them only make each slower
+DIAL_TIMEOUT = 10.0  # the server waits 10 s (1.7: 30 s) for a link
+
+
+class ProxyLinks:
+    """Answers ReqProxy for one session. `nursery` runs the dials; parked links live in the reactor."""
+
+    def __init__(
+        self,
+        dialer: ServerDialer,
+        visitors: Visitors,
+        routes: Routes,
+        register: Callable[[], RegProxy],
+        *,
+        verdict: bool,
+    ) -> None:
+        self._dialer = dialer
+        self._visitors = visitors
+        self._routes = routes
+        self._register = register
+        self._verdict = verdict
+        self._idle = 0
+        self._parked: set[Visit] = set()
+        self._slots = trio.CapacityLimiter(AT_ONCE)
+        self._complained = False
+
+    def __repr__(self) -> str:
+        return f"<ProxyLinks idle={self._idle} parked={len(self._parked)}>"
+
+    @property
+    def bus(self) -> EventBus:
+        return self._visitors.bus
+
+    def ask(self, nursery: trio.Nursery) -> None:
+        """The server wants one more link. Beyond the cap it has what it needs: the request is not followed."""
+        if self._idle < MAX_IDLE:
+            self._idle += 1
+            nursery.start_soon(self._dial)
+
+    async def _dial(self) -> None:
+        try:
+            async with self._slots:
+                port = await self._dialer.dial(timeout=DIAL_TIMEOUT)
+                link = FramedLink(port.stream())
+                try:
+                    await link.send(self._register())
+                except BaseException:
+                    port.close()
+                    raise
+                link.release().attach(self._visitors.reactor)
+        except (Fault, PortBroken) as fault:
+            self._idle -= 1
+            if not self._complained:  # one line for a server that can't be reached; the control link says the rest
+                self._complained = True
+                self.bus.publish(Notice("warning", f"a proxy link could not be made: {fault}"))
+            return
+        except BaseException:
+            self._idle -= 1
+            raise
+        self._complained = False
+        self._park(port)
+
+    def _park(self, port: Port) -> None:
+        visit: Visit | None = None
+
+        def started(_came: bool) -> None:
+            self._idle -= 1
+            if visit is not None:
+                self._parked.discard(visit)
+
+        visit = self._visitors.serve(port, self._routes, verdict=self._verdict, started=started)
+        self._parked.add(visit)
+
+    def close(self) -> None:
+        """Drop the parked links; visitors that run go on."""
+        with self._visitors.reactor.turn():
+            for visit in list(self._parked):
+                visit.abort("the session ended")
+            self._parked.clear()
