@@ -261,7 +261,6 @@ class Downward:
             return False
         if body.done:
             self._finish()
-            return False
         return True
 
     def _body_step(self, view: memoryview) -> bool:
@@ -285,8 +284,7 @@ class Downward:
             if end < size:
                 conn.poison_stream()
             self._finish()
-            return False
-        return True
+        return True  # also when finished: reading to the end of what is there is what re-arms the port
 
     def _finish(self) -> None:
         self.phase = Phase.DONE
