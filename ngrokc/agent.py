@@ -5,7 +5,6 @@ What ends it: being cancelled, or a server that says no for good (RefusedError).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -32,6 +31,7 @@ from ngrokc.tunnel_spec import TunnelSpec, check_spec
 from ngrokc.tunnels import TunnelBook, WantedTunnel
 from protocol.address import HostPort
 from protocol.errors import Fault, LinkError, RefusedError
+from protocol.link import epoll, tasks
 from protocol.link.dial import ServerDialer
 from protocol.link.port import PortBroken
 from protocol.link.proxy_connect import ProxyUrl
@@ -256,10 +256,4 @@ def _reason(error: Fault | PortBroken) -> tuple[str, str]:
 
 def _new_reactor() -> Reactor:
     """The fast reactor where there is one. A defect in a callback ends the agent loudly."""
-    if sys.platform == "linux":
-        from protocol.link.epoll import EpollReactor
-
-        return EpollReactor()
-    from protocol.link.tasks import TaskReactor
-
-    return TaskReactor()
+    return epoll.EpollReactor() if epoll.available else tasks.TaskReactor()

@@ -64,6 +64,8 @@ class Config:
     mux: bool = True
     tunnels: Mapping[str, TunnelSpec] = field(default_factory=lambda: MappingProxyType({}))
     path: Path | None = None
+    old_format: bool = False
+    """The file holds nothing but a token, as the oldest clients wrote it."""
     options: TunnelOptions = field(default_factory=TunnelOptions)
     """What tunnels have that say nothing else; the one of the command line too."""
 
@@ -97,7 +99,7 @@ def read(text: str, file: str, *, path: Path | None = None) -> Config:
     """The configuration in `text`; `file` is its name in errors, and CA files are found beside it. Raises ConfigError."""
     token = old_format_token(text)
     if token is not None:
-        return Config(token=Secret(token), path=path)
+        return Config(token=Secret(token), path=path, old_format=True)
     top = parse(text, file)
     if isinstance(top, str):
         raise ConfigError("the file holds one word and no keys", hint="write key: value lines", file=file, line=1)

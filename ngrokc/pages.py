@@ -15,7 +15,7 @@ _PAGES = {
         "Gateway Timeout",
         "The service behind this tunnel did not accept the connection in time.",
     ),
-    "forbidden": (403, "Forbidden", "This tunnel does not accept visitors from your address."),
+    "denied": (403, "Forbidden", "This tunnel does not accept visitors from your address."),
 }
 _DEFAULT = (502, "Bad Gateway", "The tunnel works, but nothing answers behind it.")
 

@@ -163,12 +163,12 @@ class Visit:
         self.conn_id = start.conn_id or own_id
         route = self.route = self._routes.find(start)
         if route is None:
-            self._refuse("no_tunnel", "the agent has no such tunnel")
+            self._refuse("unknown_tunnel", "the agent has no such tunnel")
             return
         if visitors.bus.heard:
             visitors.bus.publish(ConnectionOpened(route.name, route.url, self.conn_id, self.client_addr))
         if route.guard and not route.options.admits(self.client_addr):
-            self._refuse("forbidden", "the visitor's address is not allowed")
+            self._refuse("denied", "the visitor's address is not allowed")
         elif route.upstream is None:
             self._offer(route)
         elif route.choices:

@@ -31,6 +31,7 @@ from protocol.session import ControlOrder, Side
 
 DIAL_TIMEOUT = 10.0  # connect, proxy and TLS together
 LOGIN_TIMEOUT = 10.0  # a 1.7 server that replaces an old session answers only when that one is torn down
+FINAL = frozenset({"bad_version", "bad_token", "token_needed", "not_allowed"})
 OURS = ("ticket", "close", "options", "verdict", "bye")
 
 
@@ -90,7 +91,9 @@ async def _authenticate(shared: Shared, link: FramedLink, order: ControlOrder) -
     order.received(answer)
     assert isinstance(answer, AuthResp)  # the order allows nothing else here
     if answer.error:
-        raise RefusedError(answer.code or "refused", answer.error, retry=bool(answer.retry))
+        # 1.7 gives no reason that a program could read, and 1.7's own client ends there
+        again = answer.retry if answer.retry is not None else answer.code is not None and answer.code not in FINAL
+        raise RefusedError(answer.code or "refused", answer.error, retry=again)
     if not answer.client_id:
         raise LinkError("login_answer", "the server gave no client id", blame=Blame.SERVER)
     return answer
@@ -106,6 +109,8 @@ class Session:
         self.caps = login.order.caps
         self.leaving = trio.Event()
         self.reason = ""
+        self.going_away = ""
+        """The reason of a GoAway, `restart` or `shutdown`; "" without one."""
         self.latency: float | None = None
         self.routes = Routes()
         self._order = login.order
@@ -175,7 +180,8 @@ class Session:
             case messages.TunnelClosed():
                 self._tunnel_closed(message)
             case GoAway():
-                self.reason = f"the server is leaving: {message.reason or 'it restarts'}"
+                self.going_away = message.reason or "restart"
+                self.reason = f"the server is leaving ({self.going_away})"
                 self.leaving.set()
 
     def _life(self) -> float:

@@ -1,0 +1,99 @@
+"""The command line of ngrokc: 1.7's words, and what becomes of them.
+
+Rules for what it prints: errors are one line on stderr, `ngrokc: ` in front, lower case, and a second line with a hint where
+there is one. Help, names, version and status lines go to stdout. With `-log=stdout` only the log goes there. Everything is
+checked before anything connects. Exit codes: 0 stopped by the user, 1 usage or configuration, 2 refused by the server for good.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ngrokc.flags import Request, understand, usage
+from ngrokc.plan import Plan, make_plan, read_config
+from ngrokc.version import VERSION
+from protocol.errors import ConfigError, Fault
+
+EXIT_OK, EXIT_USAGE = 0, 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Never returns: raises SystemExit with the exit code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what the words say; the exit code."""
+    try:
+        request = understand(words)
+        return _do(request)
+    except click.UsageError as error:
+        _complain(_in_our_words(error), "")
+    except ConfigError as error:
+        place = f"{error.place}: " if error.place else ""
+        _complain(place + error.message, error.hint)
+    except Fault as error:
+        _complain(error.message, error.hint)
+    except KeyboardInterrupt:  # before the agent took over the signals
+        return EXIT_OK
+    return EXIT_USAGE
+
+
+def _do(request: Request) -> int:
+    if request.command == "help":
+        return _print(usage().rstrip("\n"))
+    if request.command == "version":
+        return _print(VERSION)
+    if request.command == "list":
+        names = read_config(request, os.environ).tunnels
+        return _print("\n".join(names)) if names else EXIT_OK
+    return _serve(make_plan(request, os.environ), request)
+
+
+def _serve(plan: Plan, request: Request) -> int:
+    # Heavy imports wait until the words make sense: a usage error is told at once.
+    import trio
+
+    from ngrokc.run import run_agent
+    from protocol.link.logs import LineWriter, open_log
+
+    target = request.flag("log")
+    try:
+        sink = open_log(target, request.flag("log-level"), program="ngrokc")
+    except OSError as error:
+        raise ConfigError(
+            f"the log can't be opened: {error.strerror}", file=target, hint="name another with -log"
+        ) from error
+    lines = None
+    if target != "stdout":
+        lines = LineWriter(sys.stdout, owns=False, complain=lambda text: _complain(text, ""))
+    try:
+        return trio.run(run_agent, plan, sink.logger, lines.write if lines else None)
+    finally:
+        if lines is not None:
+            lines.close()
+        sink.close()
+
+
+def _print(text: str) -> int:
+    sys.stdout.write(text + "\n")
+    return EXIT_OK
+
+
+def _complain(message: str, hint: str) -> None:
+    sys.stderr.write(f"ngrokc: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+
+
+def _in_our_words(error: click.UsageError) -> str:
+    """Click's sentence in our style: one dash, lower case, no full stop."""
+    text = error.format_message().replace("--", "-").rstrip(".")
+    text = text.replace("'", "") if text.startswith(("No such option", "Option")) else text
+    return text[:1].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The agent's events as log lines. Knows structlog's logger and the events, not what made them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ngrokc.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    Event,
+    Latency,
+    Notice,
+    StateChanged,
+    Subscription,
+    TunnelClosed,
+    TunnelRefused,
+)
+from protocol.link.logs import Log
+
+_NAMES = {
+    "StateChanged": "state",
+    "SessionStarted": "logged in",
+    "Latency": "latency",
+    "TunnelOnline": "tunnel online",
+    "TunnelRefused": "tunnel refused",
+    "TunnelClosed": "tunnel closed",
+    "ConnectionOpened": "visitor",
+    "ConnectionClosed": "visitor left",
+}
+
+
+def write_event(log: Log, event: Event) -> None:
+    """One line at the level that fits: traffic and round trips for debugging, trouble as warnings."""
+    if isinstance(event, Notice):
+        getattr(log, event.level)(event.message)
+        return
+    facts = asdict(event)
+    name = _NAMES[type(event).__name__]
+    match event:
+        case Latency() | ConnectionOpened() | ConnectionClosed(failure=None):
+            log.debug(name, **facts)
+        case TunnelRefused() | StateChanged(state="reconnecting") | ConnectionClosed():
+            log.warning(name, **facts)
+        case TunnelClosed() if event.code != "asked":
+            log.warning(name, **facts)
+        case _:
+            log.info(name, **facts)
+
+
+async def log_events(log: Log, events: Subscription) -> None:
+    """Write every event until the bus closes; lines that were lost are counted at the end."""
+    async for event in events:
+        write_event(log, event)
+    if events.dropped:
+        log.warning("events were lost because they came faster than they could be logged", dropped=events.dropped)
