@@ -1,0 +1,9 @@
+-- What wrk measured, as one line of JSON: times in microseconds.
+done = function(summary, latency, requests)
+   io.write(string.format(
+      'JSON {"requests":%d,"duration":%d,"bytes":%d,"p50":%d,"p90":%d,"p99":%d,"max":%d,' ..
+      '"status":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d}\n',
+      summary.requests, summary.duration, summary.bytes,
+      latency:percentile(50), latency:percentile(90), latency:percentile(99), latency.max,
+      summary.errors.status, summary.errors.connect, summary.errors.read, summary.errors.write, summary.errors.timeout))
+end
