@@ -8,6 +8,7 @@ Knows nothing of tunnels, policies or where the bytes come from.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from protocol.authority import host_of, name_of
@@ -26,6 +27,7 @@ from protocol.fields import (
     tokens,
 )
 from protocol.grammar import (
+    HEAD_CAP,
     HOST_TEXT,
     LINE_CAP,
     PLAIN,
@@ -80,12 +82,12 @@ class RequestHead:
         self._line: bytes | None = None  # the request line to send, when it isn't the one received
         self._fields: Fields | None = None
         self._cut = (start, start)  # the Connection line
-        self._instead: dict[bytes, bytes] | None = None  # name -> lines; None when cutting that line is all
+        self._instead: Mapping[bytes, bytes] | None = None  # name -> lines; None when cutting that line is all
         self.method: bytes = method
         self.target: bytes = target
         self.minor = minor = 1 if minor == b"1" else 0
+        self.authority: bytes = (host + rest).rstrip(b" \t") if rest else host or b""
         self.host = _host(host, rest, minor)
-        self.authority: bytes = b"" if host is None else (host + rest).rstrip(b" \t")
         self.length = 0 if digits is None else content_length(digits, padding)
         self.authorization: bytes | None = login if login is None else login.rstrip(b" \t")
         self.keep_alive = minor == 1
@@ -123,6 +125,9 @@ class RequestHead:
         authority = host_of(match[1])
         if authority is None or authority != (self.host or authority):
             raise bad("the target contradicts Host")
+        if not self.host:  # HTTP/1.0 without the field: the service gets one
+            self._fields = [(b"Host", match[1]), *self.fields]
+            self._instead = _CONNECTION_GOES
         self.host, self.authority = authority, match[1]
         self.target = match[2] if match[2][:1] == b"/" else b"/" + match[2]
 
@@ -201,7 +206,7 @@ def parse_request(raw: bytes) -> RequestHead:
     head_too_large, 501 not_implemented; the connection is to be closed after any of them.
     """
     match = _HEAD.fullmatch(raw)
-    if match is None or match.end(3) > LINE_CAP:
+    if match is None or len(raw) > HEAD_CAP or match.end(3) - match.start(1) > LINE_CAP:
         raise complaint(raw)
     return RequestHead(raw, match)
 
@@ -216,7 +221,8 @@ def _host(text: bytes | None, rest: bytes, minor: int) -> str:
         if minor:
             raise bad("no Host")
         return ""
-    if not rest or (rest[0] == 0x3A and rest[1:].isdigit() and len(rest) < 6):  # with a port below 10000: the quick way
+    # the quick way for ports below 10000
+    if not rest or (rest[0] == 0x3A and rest[1:].isdigit() and rest[1] != 0x30 and len(rest) < 6):
         host = name_of(text)
     else:
         host = host_of((text + rest).rstrip(b" \t"))
