@@ -48,17 +48,24 @@ class EpollReactor(Reactor):
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for _ in range(SPINS):
-                    if not self._turn():
-                        break
+                self._spin()
         finally:
             trio.lowlevel.notify_closing(self._epoll.fileno())
             self._epoll.close()
             self._handlers.clear()
 
+    def _spin(self) -> None:
+        self._spinning = True
+        for _ in range(SPINS):
+            if not self._turn():
+                break
+        self._spinning = False
+        if (self._ready or self._later) and not self._kicked:
+            self._kick()
+
     def _turn(self) -> bool:
         events = self._epoll.poll(0, MAX_EVENTS)
-        if not events:
+        if not events and not self._ready and not self._later:
             return False
         self._begin()
         handlers = self._handlers

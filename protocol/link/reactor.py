@@ -95,6 +95,8 @@ class Reactor(abc.ABC):
         """The same for ciphertext on its way into a TLS object."""
         self._on_crash = on_crash
         self._ready: list[Callback] = []
+        self._later: list[Callback] = []
+        self._spinning = False  # the reactor looks for more by itself: no need to wake it
         self._closing: list[socket.socket] = []
         self._heap: list[tuple[float, int, Timer]] = []
         self._pushes = 0
@@ -152,6 +154,13 @@ class Reactor(abc.ABC):
         if not self.in_turn and not self._kicked:
             self._kick()
 
+    def later(self, callback: Callback) -> None:
+        """Run `callback` at the end of the *next* turn, so that what becomes ready meanwhile is served before it. For
+        work that would otherwise go round and round within one turn."""
+        self._later.append(callback)
+        if not self.in_turn and not self._kicked:
+            self._kick()
+
     def close_later(self, sock: socket.socket) -> None:
         """Close `sock` (forgotten already) after this turn."""
         if self.in_turn:
@@ -175,6 +184,9 @@ class Reactor(abc.ABC):
     def _begin(self) -> None:
         self.in_turn = True
         self.now = trio.current_time()
+        if self._later:
+            self._ready += self._later
+            self._later.clear()
 
     def _end(self) -> None:
         for _ in range(ROUNDS):
@@ -189,7 +201,7 @@ class Reactor(abc.ABC):
         self.in_turn = False
         if self._closing:
             self._close_let_go()
-        if self._ready and not self._kicked:
+        if (self._ready or self._later) and not self._kicked and not self._spinning:
             self._kick()
 
     def _close_let_go(self) -> None:

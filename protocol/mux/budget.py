@@ -38,13 +38,13 @@ class Growth:
             self._parent.give_back(count)
 
 
-def wanted_window(window: int, seconds: float, rtt: float, cap: int = STREAM_WINDOW_CAP) -> int:
-    """The window a stream should have whose reader took a quarter of `window` in `seconds`, on a path of `rtt` seconds.
+def wanted_window(window: int, count: int, seconds: float, rtt: float, cap: int = STREAM_WINDOW_CAP) -> int:
+    """The window a stream should have whose reader took `count` bytes in `seconds`, on a path of `rtt` seconds.
 
-    A sender that the window holds back sends one window per round trip: a quarter then takes a quarter of the round trip.
-    Up to half of one we double, so the window ends at twice the bandwidth-delay product and is out of the way.
+    A sender that the window holds back sends one window per round trip. From half that rate up we double, so the window
+    ends at twice the bandwidth-delay product and is out of the way.
     """
-    if seconds * 2 >= max(rtt, LEAST_RTT):
+    if window * seconds >= 2 * count * max(rtt, LEAST_RTT):
         return window
     return min(window * 2, max(cap, window))
 

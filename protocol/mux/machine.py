@@ -74,6 +74,9 @@ class Stream(Protocol):
     def broke(self, reason: str) -> None:
         """Reset by the peer; the stream is out of the table."""
 
+    def forgotten(self) -> None:
+        """Out of the table, for whatever reason (not when the whole connection is gone): give back what it held."""
+
 
 S = TypeVar("S", bound=Stream)
 
@@ -83,7 +86,7 @@ class Machine(Generic[S]):
     `on_pong(value)` hears answers to pings."""
 
     __slots__ = ("_accept", "_current", "_due", "_fin_due", "_highest", "_parity", "going", "max_streams", "next_id",
-                 "on_pong", "out", "peer_going", "streams")  # fmt: skip
+                 "on_drained", "on_pong", "out", "peer_going", "streams")  # fmt: skip
 
     def __init__(
         self, role: Role, out: Outbox, accept: Callable[[int], S | None], *, max_streams: int = MAX_STREAMS
@@ -96,6 +99,8 @@ class Machine(Generic[S]):
         self.peer_going: int | None = None
         """The code of the peer's go away."""
         self.on_pong: Callable[[int], None] = lambda value: None  # noqa: ARG005
+        self.on_drained: Callable[[], None] = lambda: None
+        """Told when either side goes away and the last stream is gone."""
         self.next_id = 1 if role is Role.CLIENT else 2
         self._parity = self.next_id & 1
         self._highest = 0  # of the peer's ids; a lower one may still arrive late, a higher one was never opened
@@ -235,6 +240,8 @@ class Machine(Generic[S]):
             self.peer_going = value
             if value != Leaving.NORMAL:
                 raise WireError("mux_left", f"the other side gave up with code {value}")
+            if not self.streams:
+                self.on_drained()
         else:
             raise WireError("mux_type", f"unknown frame version and type {kind:#06x}")
 
@@ -287,13 +294,12 @@ class Machine(Generic[S]):
             self.out.urgent(WINDOW_UPDATE, stream.owes & ACK, stream.id, delta)
             stream.owes &= ~ACK
 
-    def acknowledge(self) -> None:
-        """ACK rides on a stream's first frame; say it for those that had nothing to send for a while (Go's side closes
-        the connection 75 s after an unanswered SYN)."""
-        for stream in self.streams.values():
-            if stream.owes == ACK:
-                stream.owes = 0
-                self.out.urgent(WINDOW_UPDATE, ACK, stream.id, 0)
+    def acknowledge(self, stream: S) -> None:
+        """ACK rides on a stream's first frame; say it for one that had nothing to send for a while (Go's side closes the
+        connection 75 s after an unanswered SYN)."""
+        if stream.owes == ACK:
+            stream.owes = 0
+            self.out.urgent(WINDOW_UPDATE, ACK, stream.id, 0)
 
     def ping(self, value: int) -> None:
         self.out.urgent(PING, SYN, 0, value)
@@ -303,6 +309,8 @@ class Machine(Generic[S]):
         if not self.going:
             self.going = True
             self.out.frame(GO_AWAY, 0, 0, code)
+            if not self.streams:
+                self.on_drained()
 
     def drop(self) -> list[S]:
         """The connection is gone: all streams, out of the table."""
@@ -321,3 +329,6 @@ class Machine(Generic[S]):
         if self._current is stream:
             self._current = None
             self._fin_due = False
+        stream.forgotten()
+        if not self.streams and (self.going or self.peer_going is not None):
+            self.on_drained()

@@ -123,6 +123,11 @@ class Outbox:
         self._urgent += HEADER.pack(kind, flags, stream_id, value)
 
     @property
+    def writing(self) -> bool:
+        """Whether a batch is on its way: `take` gives its rest."""
+        return self._rest is not None
+
+    @property
     def backlog(self) -> int:
         """Bytes of frames that found no place in a batch yet."""
         return len(self.late) + len(self._urgent)

@@ -36,6 +36,7 @@ class FakeStream:
         self.saw_end = False
         self.broken: str | None = None
         self.aborted = False
+        self.forgettings = 0
 
     def deliver(self, part: memoryview) -> None:
         assert not self.saw_end, "payload after the end"
@@ -53,6 +54,11 @@ class FakeStream:
 
     def broke(self, reason: str) -> None:
         self.broken = reason
+
+    def forgotten(self) -> None:
+        assert self.id not in self.side.machine.streams
+        self.forgettings += 1
+        assert self.forgettings == 1
 
 
 class Side:

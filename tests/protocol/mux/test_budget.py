@@ -25,18 +25,18 @@ def test_windows_double_until_they_are_twice_the_product_of_bandwidth_and_delay(
     window = 256 * KIB
     for _ in range(20):
         rate = min(bandwidth, window / rtt)
-        window = wanted_window(window, window / 4 / rate, rtt)
+        window = wanted_window(window, window // 4, window / 4 / rate, rtt)
     assert window == 16 * KIB * KIB  # the product is 10 MB; 16 MiB is also the cap
 
 
 def test_a_slow_reader_does_not_grow() -> None:
-    assert wanted_window(256 * KIB, 1.0, 0.08) == 256 * KIB
-    assert wanted_window(256 * KIB, LEAST_RTT, 0.0) == 256 * KIB
-    assert wanted_window(256 * KIB, LEAST_RTT / 3, 0.0) == 512 * KIB
+    assert wanted_window(256 * KIB, 64 * KIB, 1.0, 0.08) == 256 * KIB
+    assert wanted_window(256 * KIB, 64 * KIB, LEAST_RTT, 0.0) == 256 * KIB
+    assert wanted_window(256 * KIB, 64 * KIB, LEAST_RTT / 3, 0.0) == 512 * KIB
 
 
 def test_the_cap_never_shrinks_a_window() -> None:
-    assert wanted_window(256 * KIB, 0.0, 1.0, cap=10) == 256 * KIB
+    assert wanted_window(256 * KIB, 64 * KIB, 0.0, 1.0, cap=10) == 256 * KIB
 
 
 class Stuck:

@@ -70,8 +70,8 @@ def test_acknowledge_speaks_for_streams_with_nothing_to_say() -> None:
     side = Side(Role.CLIENT)
     side.receive(frame(WINDOW_UPDATE, SYN, 2, 0))
     assert written(side) == []
-    side.machine.acknowledge()
-    side.machine.acknowledge()
+    side.machine.acknowledge(side.all[2])
+    side.machine.acknowledge(side.all[2])
     assert written(side) == [(WINDOW_UPDATE, ACK, 2, 0)]
 
 
@@ -183,6 +183,9 @@ def test_after_go_away_new_streams_are_refused_and_old_ones_drain() -> None:
     stream = pair.server.open()
     pair.server.send(stream, 5)
     pair.settle()
+    drained: list[str] = []
+    pair.client.machine.on_drained = lambda: drained.append("client")
+    pair.server.machine.on_drained = lambda: drained.append("server")
     pair.client.machine.go_away()
     pair.client.machine.go_away()
     late = pair.server.open()  # the go away is still under way
@@ -195,6 +198,7 @@ def test_after_go_away_new_streams_are_refused_and_old_ones_drain() -> None:
         pair.server.open()
     with pytest.raises(WireError):
         pair.client.open()
+    assert not drained
     there = pair.client.all[2]
     pair.client.send(there, 1000)
     pair.client.machine.finish(there)
@@ -202,6 +206,7 @@ def test_after_go_away_new_streams_are_refused_and_old_ones_drain() -> None:
     pair.settle()
     assert stream.received == 1000
     assert not pair.client.machine.streams
+    assert sorted(drained) == ["client", "server"]
 
 
 def test_too_many_streams_are_refused() -> None:
@@ -365,7 +370,8 @@ class TwoMachines(RuleBasedStateMachine):
 
     @rule(which=SIDES)
     def acknowledge(self, which: bool) -> None:
-        self.side(which).machine.acknowledge()
+        for stream in self.side(which).machine.streams.values():
+            self.side(which).machine.acknowledge(stream)
 
     @rule(which=SIDES)
     @precondition(lambda self: self.pings[0] + self.pings[1] > 3)

@@ -1,0 +1,437 @@
+"""A stream of a leg as a port. Born attached: its reactor is the leg's.
+
+Sending: `reserve` lends a slice of the leg's batch buffer, `commit` puts the header in front of it; `write` copies into it.
+The first frame carries the SYN, so opening costs no round trip. Receiving: payload is lent where it was decrypted, while
+`on_readable` runs; only what the owner leaves is copied to this stream's queue, whose cap is the stream's window. Credit
+goes back for bytes that were read and not given back, in quarters of the window.
+
+An idle stream has no buffers: about 0.5 KiB in all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
+from protocol.link.stream import PortStream
+from protocol.mux import FIRST_WINDOW, GONE, HERE_ENDED, SYN, THERE_ENDED
+from protocol.mux.budget import wanted_window
+
+if TYPE_CHECKING:
+    from protocol.link.leg import Leg
+    from protocol.link.reactor import Reactor
+
+CHUNK_BYTES: Final = (
+    64 * 1024
+)  # small parts are queued together up to this: many tiny frames must not cost many objects
+SHARE: Final = 32 * 1024  # what a stream whose reads are small may put into one batch without queueing for it
+BULK: Final = 16 * 1024  # one TLS record: a commit of that size makes a stream bulk
+MOST: Final = 1 << 30  # as much as share, window and batch allow
+
+_EMPTY: Final = memoryview(b"")
+
+
+class _Face:
+    """What a task-owned stream has beside: the tasks that wait, and the trio stream."""
+
+    __slots__ = ("readers", "stream", "writers")
+
+    def __init__(self, port: StreamPort) -> None:
+        self.readers = trio.lowlevel.ParkingLot()
+        self.writers = trio.lowlevel.ParkingLot()
+        self.stream = PortStream(port)
+
+    def wake_readers(self) -> None:
+        self.readers.unpark_all()
+
+    def wake_writers(self) -> None:
+        self.writers.unpark_all()
+
+
+class StreamPort(Port):
+    """One stream. Made by `Leg.open` and, for the peer's, by the leg. See the module's docstring."""
+
+    __slots__ = (
+        "_batch", "_closed", "_consumed", "_credit_at", "_credited", "_end_read", "_error", "_face", "_lent", "_out",
+        "_queue", "_share", "_starved", "_told", "bulk", "id", "leg", "owes", "queued", "recv_window", "send_window",
+        "state", "stuck_since", "waiting", "window",
+    )  # fmt: skip
+
+    reserves = True
+
+    def __init__(self, leg: Leg, stream_id: int, owes: int) -> None:
+        self.on_readable = self.on_writable = ignore
+        self.leg = leg
+        self._out = leg.out
+        # what the machine knows of it
+        self.id = stream_id
+        self.state = 0
+        self.owes = owes
+        self.send_window = self.recv_window = self.window = FIRST_WINDOW
+        # sending
+        self._batch = -1  # the batch that `_share` is for
+        self._share = 0
+        self.bulk = False
+        self.waiting = False  # in the sender's queue
+        self._starved = False  # refused for want of window
+        # receiving
+        self._lent: memoryview | None = None
+        self._queue: deque[bytes | bytearray | memoryview] | None = None
+        self.queued = 0
+        self.stuck_since = 0.0
+        self._told = False  # on_readable was called and the owner has not yet read until None
+        self._consumed = 0
+        self._credit_at = FIRST_WINDOW // 4
+        self._credited = leg.reactor.now
+        # the end
+        self._end_read = False
+        self._error: str | None = None
+        self._closed = False
+        self._face: _Face | None = None
+
+    # -- reading
+    def read(self) -> memoryview | None:
+        view = self._lent
+        if view is not None:
+            self._lent = None
+        elif self._queue is not None:
+            view = self._from_queue()
+        else:
+            return self._nothing()
+        consumed = self._consumed = self._consumed + len(view)
+        if consumed >= self._credit_at:
+            self._owe_credit()
+        return view
+
+    def read_into(self, room: memoryview) -> int:
+        view = self.read()
+        if view is None:
+            return WOULD_BLOCK
+        count = len(view)
+        if count > len(room):
+            count = len(room)
+            room[:] = view[:count]
+            self.unread(view[count:])
+        else:
+            room[:count] = view
+        return count
+
+    def unread(self, rest: Buffer) -> None:
+        count = len(rest)
+        if not count or self._closed or self._error is not None:
+            return
+        self._consumed -= count
+        self._told = True
+        kept = rest if isinstance(rest, memoryview) and isinstance(rest.obj, bytes) else bytes(rest)
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.appendleft(kept)
+        self._hold(self.queued + count)
+
+    def _nothing(self) -> memoryview | None:
+        """No bytes: the end of file, the error, or not yet."""
+        if self._closed:
+            raise PortBroken("the stream is closed")
+        if self._end_read:
+            return _EMPTY
+        if self._error is not None:
+            raise PortBroken(self._error)
+        if self.state & THERE_ENDED:
+            self._end_read = True
+            return _EMPTY
+        self._told = False
+        return None
+
+    def _from_queue(self) -> memoryview:
+        queue = self._queue
+        assert queue is not None
+        chunk = queue.popleft()
+        if not queue:
+            self._queue = None
+        self.stuck_since = self.leg.reactor.now
+        self._hold(self.queued - len(chunk))
+        return chunk if isinstance(chunk, memoryview) else memoryview(chunk)
+
+    def _hold(self, count: int) -> None:
+        if not self.queued:
+            self.stuck_since = self.leg.reactor.now
+        self.leg.shared.queues.change(self, count, self.leg.reactor.now)
+
+    def _owe_credit(self) -> None:
+        sender = self.leg.sender
+        sender.credits.add(self)
+        if not sender.scheduled:
+            sender.schedule()
+
+    # -- what the machine calls
+    def deliver(self, part: memoryview) -> None:
+        if self._told:
+            self._keep(part)
+            return
+        self._lent = part
+        self._told = True
+        self.on_readable()
+        if self._lent is not None:
+            self._lent = None
+            self._keep(part)
+
+    def _keep(self, part: memoryview) -> None:
+        """The owner is elsewhere: copy."""
+        if self.state & GONE:
+            return
+        if self._closed:
+            self.leg.machine.reset(self)  # nobody will read it; the peer had better know
+            self.leg.sender.schedule()
+            return
+        queue = self._queue
+        if queue is None:
+            queue = self._queue = deque()
+        count = len(part)
+        if count >= BULK:
+            queue.append(bytes(part))
+        else:
+            last = queue[-1] if queue else None
+            if isinstance(last, bytearray) and len(last) + count <= CHUNK_BYTES:
+                last += part
+            else:
+                queue.append(bytearray(part))
+        self._hold(self.queued + count)
+
+    def window_opened(self) -> None:
+        if self._starved:
+            self._starved = False
+            self.leg.sender.enqueue(self)
+
+    def ended(self) -> None:
+        if not self._told:
+            self._told = True
+            self.on_readable()
+
+    def broke(self, reason: str) -> None:
+        """Reset by the peer, or the leg is gone (then an answer that came whole can still be read)."""
+        if self._error is None:
+            self._error = reason
+        if self.state & THERE_ENDED and self.leg.over:
+            self._end_read = True
+        else:
+            self._drop_queue()
+        if not self._closed:
+            self._told = True
+            self.on_readable()
+            self.on_writable()
+
+    def forgotten(self) -> None:
+        if self.window != FIRST_WINDOW:
+            self.leg.growth.give_back(self.window - FIRST_WINDOW)
+            self.window = FIRST_WINDOW
+
+    def pay(self, now: float) -> None:
+        """Send the window update that is due, larger by the window's growth."""
+        count = self._consumed
+        if count < self._credit_at or self.state & (GONE | THERE_ENDED):
+            return
+        leg = self.leg
+        self._consumed = 0
+        if leg.rtt is not None:
+            window = wanted_window(self.window, count, now - self._credited, leg.rtt, leg.shared.window_cap)
+            more = window - self.window
+            if more and leg.growth.take(more):
+                self.window = window
+                self._credit_at = window >> 2
+                count += more
+        self._credited = now
+        leg.machine.credit(self, count)
+
+    def overrun(self) -> None:
+        """The server's budget for queued bytes is spent, and this stream has been stuck longest with the most."""
+        leg = self.leg
+        leg.machine.reset(self)
+        leg.sender.schedule()
+        self._drop_queue()
+        if self._error is None:
+            self._error = "nobody read what came: over the budget for queued bytes"
+        leg.reactor.soon(self._tell_broken)
+
+    def _tell_broken(self) -> None:
+        if not self._closed:
+            self.on_readable()
+            self.on_writable()
+
+    def _drop_queue(self) -> None:
+        self._lent = self._queue = None
+        if self.queued:
+            self.leg.shared.queues.change(self, 0, self.leg.reactor.now)
+
+    # -- writing
+    def reserve(self) -> memoryview | None:
+        return self._lend(MOST)
+
+    def _lend(self, most: int) -> memoryview | None:
+        """Room for up to `most` bytes, within the share, the window and the batch."""
+        out = self._out
+        if self._batch != out.number:
+            self._batch = out.number
+            self._share = 0 if self.bulk else SHARE
+        if most > self._share:
+            most = self._share
+        if most > self.send_window:
+            most = self.send_window
+        if most > 0 and not self.state & (HERE_ENDED | GONE):
+            room = out.lend(most)
+            if room is not None:
+                return room
+            if not out.shut and not self.bulk:  # the batch is full of small ones: let it go and begin the next
+                self.leg.sender.push()
+                if not self.state & GONE and (room := out.lend(most)) is not None:
+                    return room
+        self._refused()
+        return None
+
+    def _refused(self) -> None:
+        """Say why nothing is lent, or see to it that `on_writable` follows."""
+        if self.state & (HERE_ENDED | GONE):
+            raise PortBroken(self._error or ("the stream is closed" if self._closed else "write after the end"))
+        if self.send_window <= 0:
+            self._starved = True
+        else:
+            self.leg.sender.enqueue(self)
+
+    def commit(self, count: int) -> None:
+        if self.state & GONE:
+            count = 0  # ended while its owner was reading into the room
+        self._out.commit(self.id, self.owes, count)
+        if count:
+            self.owes = 0
+            self.send_window -= count
+            self._share -= count
+            self.bulk = count >= BULK
+            sender = self.leg.sender
+            if not sender.scheduled:
+                sender.schedule()
+
+    def write(self, data: Buffer) -> int:
+        total = len(data)
+        taken = 0
+        while taken < total:
+            room = self._lend(total - taken)
+            if room is None:
+                break
+            count = len(room)
+            room[:] = data if count == total else memoryview(data)[taken : taken + count]
+            self.commit(count)
+            taken += count
+        return taken
+
+    def grant(self, share: int) -> None:
+        """For the sender: `share` bytes of the batch that is open now."""
+        self._batch = self._out.number
+        self._share = share
+
+    def end_writing(self) -> None:
+        if self._error is not None:
+            raise PortBroken(self._error)
+        self.leg.machine.finish(self)
+        self.leg.sender.schedule()
+
+    # -- the end
+    def close(self) -> None:
+        """What was taken is still delivered, then the end. What the peer sends from now on is answered by a reset."""
+        if self._closed:
+            return
+        self._let_go()
+        self.stuck_since = self.leg.reactor.now
+        if not self.state & GONE:
+            if self.owes == SYN:  # the peer never heard of it
+                self.leg.machine.reset(self)
+            else:
+                self.leg.machine.finish(self)
+                self.leg.sender.schedule()
+
+    def abort(self) -> None:
+        if not self._closed:
+            self._let_go()
+        if not self.state & GONE:
+            self.leg.machine.reset(self)
+            self.leg.sender.schedule()
+
+    def _let_go(self) -> None:
+        self._closed = self._told = True
+        self.on_readable = self.on_writable = ignore
+        self._drop_queue()
+        if self._face is not None:
+            self._face.wake_readers()
+            self._face.wake_writers()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # -- ownership
+    def attach(self, reactor: Reactor) -> None:
+        """Nothing moves: a stream lives on its leg's reactor. Also allowed on a stream that is attached already."""
+        if reactor is not self.leg.reactor:
+            raise ValueError("a stream lives on its leg's reactor")
+        if self._closed:
+            raise PortBroken("the stream is closed")
+        if self._face is not None:
+            if self._face.stream.busy:
+                raise trio.BusyResourceError("a task is using the stream")
+            self._face = None
+            self.on_readable = self.on_writable = ignore
+        if self._has_news():
+            self._told = True
+            reactor.soon(self._announce)
+
+    def _announce(self) -> None:
+        if self._face is None:
+            self.on_readable()
+
+    def _has_news(self) -> bool:
+        return self._queue is not None or self._error is not None or bool(self.state & THERE_ENDED)
+
+    def detach(self) -> None:
+        if self._face is None:
+            face = self._face = _Face(self)
+            self.on_readable, self.on_writable = face.wake_readers, face.wake_writers
+
+    def stream(self) -> PortStream:
+        if self._face is None:
+            raise trio.BusyResourceError("a reactor owns the port")
+        return self._face.stream
+
+    async def wait_readable(self) -> None:
+        face = self._face
+        assert face is not None, "detach first"
+        if self._has_news() or self._closed:
+            await trio.lowlevel.checkpoint()
+        else:
+            await face.readers.park()
+        self._check_open()
+
+    async def wait_writable(self) -> None:
+        face = self._face
+        assert face is not None, "detach first"
+        blocked = self.waiting or self._starved or self.send_window <= 0 or self._out.writing
+        if blocked and not self._closed and not self.state & (HERE_ENDED | GONE):
+            self._refused()
+            await face.writers.park()
+        else:
+            await trio.lowlevel.checkpoint()
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("the stream was closed")
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """None: a stream's other end is a program behind the leg; the visitor's address is in StartProxy."""
+        return None
+
+    def __repr__(self) -> str:
+        words = [name for bit, name in ((HERE_ENDED, "ended here"), (THERE_ENDED, "ended there"), (GONE, "gone"))
+                 if self.state & bit]  # fmt: skip
+        return f"<StreamPort {self.id} {', '.join(words) or 'open'} queued={self.queued} window={self.window}>"
