@@ -52,8 +52,8 @@ class Proxy:
     done: trio.Event = field(default_factory=trio.Event)
 
     async def close(self) -> None:
-        self.done.set()
         await self.conn.close()
+        self.done.set()
 
 
 @dataclass
@@ -209,12 +209,12 @@ class ClassicServer:
             self.tunnels.pop(tunnel.url, None)
         if self.controls.get(control.client_id) is control:
             del self.controls[control.client_id]
-        control.gone.set()
         await control.conn.close()
-        control.news()
         while control.proxies:
             await control.proxies.popleft().close()
         self.journal.add("control", "gone")
+        control.gone.set()  # only now may a successor answer its Auth
+        control.news()
 
     async def _park(self, conn: GoConn, message: Payload) -> None:
         control = self.controls.get(str(message["ClientId"]))

@@ -7,6 +7,7 @@ at the end of a record, unknown types are fatal, and whoever ends one direction 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import struct
@@ -133,7 +134,8 @@ class GoConn:
         """At once, with close_notify when it can be written, without waiting for the peer's."""
         with trio.move_on_after(0.5) as scope:
             scope.shield = True
-            await self.stream.aclose()
+            with contextlib.suppress(*CLOSED):
+                await self.stream.aclose()
 
 
 def go_unmarshal(body: bytes, into: str) -> tuple[str, Payload]:
@@ -203,4 +205,5 @@ async def join(one: trio.abc.Stream, other: trio.abc.Stream) -> None:
         for stream in (one, other):
             with trio.move_on_after(0.5) as scope:
                 scope.shield = True
-                await stream.aclose()
+                with contextlib.suppress(*CLOSED):
+                    await stream.aclose()
