@@ -288,6 +288,9 @@ class VisitorConnection:
         return self._edge.edit_response(self.tunnel, head, added)
 
     def request_done(self) -> None:
+        """The request is with the stream. What was read behind it is the next one; the port is re-armed."""
+        if not self._in and self.state is State.EXCHANGE:
+            self._read_ahead()
         if self._down.phase is Phase.DONE and self.state is State.EXCHANGE:
             self.response_done()
 
@@ -433,7 +436,7 @@ class VisitorConnection:
         stream, self.stream = self.stream, None
         if stream is not None:
             stream.abort() if self.state is State.EXCHANGE else stream.close()
-        if self._down.begun:
+        if self.state is State.EXCHANGE and self._down.begun:
             self.abort()
             return
         try:

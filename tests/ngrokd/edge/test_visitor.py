@@ -1,0 +1,395 @@
+"""The exchange loop: routing and authorisation of every request, streams, pipelining, endings, time."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+import trio
+import trio.testing
+
+from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
+from tests.kit.edgeworld import World, edge_world, read_exactly, read_to_end, read_until
+
+GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: one.test\r\nX-Odd:  two  \r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Case: Kept\r\n\r\nok"
+
+on_both = pytest.mark.parametrize("reactor", ["epoll", "tasks"])
+
+
+async def exchange(world: World, visitor: trio.SocketStream, service: trio.SocketStream, request: bytes = GET) -> bytes:
+    """One request and its answer over an open stream; the head that reached the service."""
+    await visitor.send_all(request)
+    head = await read_until(service, b"\r\n\r\n")
+    await service.send_all(OK)
+    assert (await read_exactly(visitor, len(OK))).endswith(b"\r\n\r\nok")
+    return head
+
+
+@on_both
+async def test_a_request_goes_through_with_our_forwarding_lines(reactor: str) -> None:
+    async with edge_world(reactor=reactor) as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        head = await read_until(service, b"\r\n\r\n")
+        assert head.startswith(b"GET /a?b=%20c HTTP/1.1\r\nHost: one.test\r\nX-Odd:  two  \r\n")
+        assert b"\r\nX-Forwarded-For: 192.0.2.7\r\n" in head
+        assert b"\r\nX-Forwarded-Proto: http\r\n" in head
+        assert b"\r\nX-Forwarded-Host: one.test\r\n" in head
+        await service.send_all(OK)
+        assert await read_exactly(visitor, len(OK)) == OK
+        assert world.opener.starts[0].client_addr == "192.0.2.7:4711"
+
+
+@on_both
+async def test_a_connection_is_kept_and_its_stream_too(reactor: str) -> None:
+    async with edge_world(reactor=reactor) as world:
+        tunnel = world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(OK)
+        await read_exactly(visitor, len(OK))
+        for _ in range(5):
+            await exchange(world, visitor, service)
+        assert world.no_stream()
+        assert tunnel.traffic.connections == tunnel.traffic.live == 1
+
+
+async def test_every_request_is_routed_on_its_own() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        world.tunnel("two.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET + GET.replace(b"one", b"two") + GET)
+        for host in (b"one", b"two", b"one"):
+            service = await world.stream()
+            assert b"Host: %b.test" % host in await read_until(service, b"\r\n\r\n")
+            await service.send_all(OK)
+            await read_exactly(visitor, len(OK))
+        assert [start.url for start in world.opener.starts] == ["http://one.test", "http://two.test", "http://one.test"]
+
+
+async def test_every_request_is_authorised_on_its_own() -> None:
+    login = b"Authorization: Basic " + base64.b64encode(b"user:pass") + b"\r\n\r\n"
+    async with edge_world() as world:
+        world.tunnel("one.test", auth="user:pass")
+        visitor = world.visitor()
+        await visitor.send_all(GET[:-2] + login)
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(OK)
+        await read_exactly(visitor, len(OK))
+        await visitor.send_all(GET)
+        answer = await read_to_end(visitor)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert b'WWW-Authenticate: Basic realm="ngrok"' in answer
+        assert await read_to_end(service) == b""
+
+
+async def test_hosts_are_one_name_however_they_are_spelt() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        for host in (b"ONE.Test", b"one.test.", b"one.test:80", b"one.test:8080"):
+            visitor = world.visitor()
+            await visitor.send_all(GET.replace(b"one.test", host))
+            assert b"Host: " + host in await read_until(await world.stream(), b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (GET.replace(b"one", b"none"), b"404"),
+        (GET.replace(b"Host: one.test\r\n", b""), b"400"),
+        (GET.replace(b"\r\n\r\n", b"\r\nHost: two.test\r\n\r\n"), b"400"),
+        (b"GET / HTTP/1.1\nHost: one.test\n\n", b"400"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"CONNECT one.test:443 HTTP/1.1\r\nHost: one.test:443\r\n\r\n", b"501"),
+        (b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\n", b"414"),
+        (b"GET / HTTP/1.1\r\nHost: one.test\r\nA: " + b"a" * 70_000, b"431"),
+        (b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: one.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"400"),
+    ],
+)
+async def test_bad_requests_die_at_the_edge(request_bytes: bytes, status: bytes) -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(request_bytes)
+        answer = await read_to_end(visitor)
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert b"Connection: close\r\n" in answer
+        assert b"Ngrok-Error-Code: " in answer
+        if not world.no_stream():  # opened for a request whose first body bytes were bad: nothing was sent on it
+            with pytest.raises(trio.BrokenResourceError):
+                await read_to_end(await world.stream())
+
+
+async def test_an_offline_name_is_told_from_an_unknown_one() -> None:
+    async with edge_world() as world:
+        world.away.add("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        answer = await read_to_end(visitor)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: " in answer
+
+
+async def test_sni_and_host_must_agree() -> None:
+    async with edge_world("https") as world:
+        world.tunnel("one.test", protocol="https")
+        visitor = world.visitor(server_name="two.test")
+        await visitor.send_all(GET)
+        assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 421 ")
+        assert world.no_stream()
+
+
+async def test_a_silent_agent_is_504() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        world.opener.refuse = True
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 504 ")
+
+
+async def test_a_visitor_that_leaves_while_it_waits_gives_its_place_back() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        world.opener.silent = True
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        await trio.testing.wait_all_tasks_blocked()
+        world.edge.abort()
+        assert world.opener.cancelled == 1
+
+
+async def test_a_stream_that_died_between_exchanges_is_replaced() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        first = await world.stream()
+        await read_until(first, b"\r\n\r\n")
+        await first.send_all(OK)
+        await read_exactly(visitor, len(OK))
+        await first.aclose()
+        await visitor.send_all(GET)
+        second = await world.stream()
+        await read_until(second, b"\r\n\r\n")
+        await second.send_all(OK)
+        assert await read_exactly(visitor, len(OK)) == OK
+
+
+async def test_a_request_that_crossed_the_closing_of_its_stream_is_sent_again_once() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        first = await world.stream()
+        await read_until(first, b"\r\n\r\n")
+        await first.send_all(OK)
+        await read_exactly(visitor, len(OK))
+        await visitor.send_all(GET)
+        await read_until(first, b"\r\n\r\n")
+        await first.aclose()  # read, but not one byte of an answer
+        second = await world.stream()
+        assert b"GET /a" in await read_until(second, b"\r\n\r\n")
+        await second.aclose()
+        assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 502 ")
+        assert world.no_stream()
+
+
+async def test_a_post_is_not_sent_again() -> None:
+    post = b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 1\r\n\r\nx"
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        first = await world.stream()
+        await read_until(first, b"\r\n\r\n")
+        await first.send_all(OK)
+        await read_exactly(visitor, len(OK))
+        await visitor.send_all(post)
+        await read_until(first, b"\r\n\r\nx")
+        await first.aclose()
+        assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 502 ")
+        assert world.no_stream()
+
+
+async def test_close_is_passed_on_and_kept() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET[:-2] + b"Connection: close\r\n\r\n")
+        service = await world.stream()
+        assert (await read_until(service, b"\r\n\r\n")).count(b"Connection: close") == 1
+        await service.send_all(OK)
+        answer = await read_to_end(visitor)
+        assert b"\r\nConnection: close\r\n" in answer
+        assert answer.endswith(b"ok")
+
+
+async def test_a_half_closed_visitor_gets_its_answer() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        await visitor.send_eof()
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        assert await read_to_end(service) == b""  # a native agent hears of it
+        await service.send_all(OK)
+        assert await read_exactly(visitor, len(OK)) == OK
+
+
+async def test_a_classic_agent_does_not_hear_of_a_half_close() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test", caps=frozenset())
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        await visitor.send_eof()
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(0.05) as waited:
+            await service.receive_some()
+        assert waited.cancelled_caught
+        await service.send_all(OK)
+        assert await read_exactly(visitor, len(OK)) == OK
+        assert world.opener.starts[0].conn_id is None
+
+
+async def test_a_head_in_single_bytes() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        for number in range(len(GET)):
+            await visitor.send_all(GET[number : number + 1])
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+
+
+async def test_an_upgrade_becomes_raw_both_ways() -> None:
+    upgrade = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX: y\r\n\r\n"
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(upgrade + b"early bytes")
+        service = await world.stream()
+        head = await read_until(service, b"\r\n\r\n")
+        assert b"Upgrade: WebSocket" in head
+        assert head.endswith(b"\r\n\r\n")  # early bytes wait for the 101
+        await service.send_all(switch + b"from the service")
+        answer = await read_until(visitor, b"from the service")
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert await read_exactly(service, 11) == b"early bytes"
+        await visitor.send_all(b"\x00\xff raw")
+        assert await read_exactly(service, 6) == b"\x00\xff raw"
+        await service.send_eof()
+        assert await read_to_end(visitor) == b""
+        await visitor.send_all(b"still open this way")
+        assert await read_exactly(service, 19) == b"still open this way"
+        await visitor.aclose()
+        assert await read_to_end(service) == b""
+
+
+@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"])
+async def test_without_101_early_bytes_are_a_request_like_any_other(answer: bytes) -> None:
+    upgrade = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(upgrade + b"GET /smuggled HTTP/1.1\r\nHost: other.test\r\n\r\n")
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(answer)
+        got = await read_to_end(visitor)
+        assert got.startswith(answer[:12])
+        assert b"HTTP/1.1 404 " in got
+        assert await read_to_end(service) == b""
+
+
+async def test_drain_ends_a_kept_connection_with_its_next_answer() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(OK)
+        await read_exactly(visitor, len(OK))
+        world.edge.drain()
+        await visitor.send_all(GET)
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(OK)
+        assert b"\r\nConnection: close\r\n" in await read_to_end(visitor)
+
+
+class TestTime:
+    """Deadlines, by the clock of the test: no real waiting."""
+
+    async def test_a_silent_visitor_is_closed(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            start = trio.current_time()
+            visitor = world.visitor()
+            assert await visitor.receive_some() == b""
+            assert trio.current_time() - start == pytest.approx(HEAD_SECONDS, abs=0.1)
+
+    async def test_a_trickle_does_not_move_the_head_deadline(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            start = trio.current_time()
+            visitor = world.visitor()
+            for number in range(9):
+                await visitor.send_all(GET[number : number + 1])
+                await trio.sleep(1)
+            with trio.fail_after(60):
+                answer = b""
+                while piece := await visitor.receive_some():
+                    answer += piece
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert trio.current_time() - start < HEAD_SECONDS + 3
+
+    async def test_an_idle_connection_is_closed(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            visitor = world.visitor()
+            await visitor.send_all(GET)
+            service = await world.stream()
+            await read_until(service, b"\r\n\r\n")
+            await service.send_all(OK)
+            await read_exactly(visitor, len(OK))
+            start = trio.current_time()
+            assert await visitor.receive_some() == b""
+            assert trio.current_time() - start == pytest.approx(IDLE_SECONDS, abs=1)
+
+    async def test_an_answer_may_take_its_time(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            visitor = world.visitor()
+            await visitor.send_all(GET)
+            service = await world.stream()
+            await read_until(service, b"\r\n\r\n")
+            await trio.sleep(3600)
+            await service.send_all(OK)
+            assert await read_exactly(visitor, len(OK)) == OK
+
+    async def test_a_stalled_upload_is_cut(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            visitor = world.visitor()
+            await visitor.send_all(b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 9000\r\n\r\nhalf")
+            service = await world.stream()
+            await read_until(service, b"half")
+            answer = b""
+            with trio.fail_after(300):
+                while piece := await visitor.receive_some():
+                    answer += piece
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            with pytest.raises(trio.BrokenResourceError):
+                await service.receive_some()
