@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
@@ -55,6 +56,7 @@ class Visitors:
         self.up = 0
         self.down = 0
         self._active: set[Visit] = set()
+        self._parting: set[Port] = set()  # an error page is on its way out
         self._ids = itertools.count(1)
 
     def __repr__(self) -> str:
@@ -77,12 +79,20 @@ class Visitors:
         with self.reactor.turn():
             for visit in list(self._active):
                 visit.abort("the agent stopped")
+            for port in self._parting:
+                port.abort()
+            self._parting.clear()
 
     # -- for visits
     def opened(self, visit: Visit) -> str:
         self._active.add(visit)
         self.total += 1
         return f"{next(self._ids):x}"
+
+    def part(self, port: Port) -> None:
+        """Close a port on which a last answer was written, once it is read."""
+        self._parting.add(port)
+        linger(self.reactor, port, done=partial(self._parting.discard, port))
 
     def closed(self, visit: Visit, up: int, down: int) -> None:
         self._active.discard(visit)
@@ -119,29 +129,36 @@ class Visit:
     # -- StartProxy
     def _first_frame(self) -> None:
         try:
+            start = self._read_frame()
+        except WireError as error:
+            self._visitors.bus.publish(Notice("warning", f"a bad frame instead of StartProxy: {error.message}"))
+            self._never()
+        except PortBroken:
+            self._never()
+        else:
+            if start is not None:
+                self._begin(start)
+
+    def _read_frame(self) -> StartProxy | None:
+        """StartProxy, once it is here whole (a 1.7 server sends it in two records); what follows stays in the port."""
+        while True:
             view = self.port.read()
             if view is None:
-                return
+                return None
             if not view:
-                self._never()
-                return
+                raise PortBroken("the port ended")
             data = self._buffer + bytes(view) if self._buffer else bytes(view)
             found = take(data, cap=FIRST_FRAME_CAP)
             if found is None:
                 self._buffer = data
-                return
+                continue
             self._buffer = b""
             message, end = found
             if not isinstance(message, StartProxy):
                 raise WireError("out_of_order", f"{type(message).__name__} instead of StartProxy")
             if end < len(data):
                 self.port.unread(data[end:])
-        except (WireError, PortBroken) as error:
-            if isinstance(error, WireError):
-                self._visitors.bus.publish(Notice("warning", f"a bad frame instead of StartProxy: {error.message}"))
-            self._never()
-            return
-        self._begin(message)
+            return message
 
     def _never(self) -> None:
         """The port ended, or broke the protocol, before a visitor came."""
@@ -253,7 +270,7 @@ class Visit:
         try:
             if answer:
                 self.port.write(answer)
-                linger(self._visitors.reactor, self.port)
+                self._visitors.part(self.port)
             else:
                 self.port.abort()
         except PortBroken:

@@ -5,23 +5,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.link.port import Port, PortBroken, ignore
+from protocol.link.port import Callback, Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
 
 LINGER_SECONDS: Final = 2.0  # as long as nginx and Apache wait by half; the peer needs one round trip
 LINGER_BYTES: Final = 4 * 1024 * 1024  # an upload that does not stop is cut
 
 
-def linger(reactor: Reactor, port: Port) -> None:
-    """Close `port` (attached to `reactor`) once the peer has ended, LINGER_SECONDS have passed or LINGER_BYTES came."""
-    _Linger(reactor, port).start()
+def linger(reactor: Reactor, port: Port, *, done: Callback = ignore) -> None:
+    """Close `port` (attached to `reactor`) once the peer has ended, LINGER_SECONDS have passed or LINGER_BYTES came.
+    `done` is called once then; whoever stops the reactor earlier closes the port itself."""
+    _Linger(reactor, port, done).start()
 
 
 class _Linger:
-    __slots__ = ("_dropped", "_port", "_reactor", "_timer")
+    __slots__ = ("_done", "_dropped", "_port", "_reactor", "_timer")
 
-    def __init__(self, reactor: Reactor, port: Port) -> None:
+    def __init__(self, reactor: Reactor, port: Port, done: Callback) -> None:
         self._reactor = reactor
+        self._done = done
         self._port = port
         self._dropped = 0
         self._timer = reactor.timer(self._end)
@@ -50,3 +52,5 @@ class _Linger:
     def _end(self) -> None:
         self._timer.clear()
         self._port.close()
+        done, self._done = self._done, ignore
+        done()
