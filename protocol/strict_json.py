@@ -13,7 +13,11 @@ from typing import NoReturn
 from protocol.errors import WireError
 
 MAX_DEPTH = 32  # our messages need three levels; the rest is room for options
-_BRACKETS_ONLY = bytes(code for code in range(256) if code not in b"[]{}")
+MAX_CONTAINERS = (
+    4096  # objects and lists in one frame: a megabyte of `[],` would hold up the event loop for a tenth of a second
+)
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(code for code in range(256) if code not in b"[]{}")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 quote: Callable[[str], str] = encode_basestring
@@ -40,10 +44,10 @@ def parse_object(body: bytes) -> dict[str, object]:
 
     the last of duplicate keys wins; bytes that are not UTF-8 inside strings, and lone surrogates, become U+FFFD.
     A byte order mark, NaN, Infinity, anything after the object, control characters in strings, numbers of thousands of
-    digits and more than MAX_DEPTH levels raise WireError.
+    digits, more than MAX_DEPTH levels and more than MAX_CONTAINERS objects and lists raise WireError.
     """
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
-        _check_depth(body)  # the count is an upper bound, so short messages never pay for the exact one
+        _check_nesting(body)  # the count is an upper bound, so short messages never pay for the exact one
     text = body.decode("utf-8", "replace")
     try:
         value = _DECODE(text)
@@ -57,18 +61,21 @@ def parse_object(body: bytes) -> dict[str, object]:
     return value
 
 
-def _check_depth(body: bytes) -> None:
-    """Raise WireError when brackets outside strings nest too deep. Linear; Python code runs only for brackets."""
+def _check_nesting(body: bytes) -> None:
+    """Raise WireError for brackets outside strings that nest too deep or are too many (or do not match: no JSON either).
+
+    A megabyte of brackets must not hold up the loop, so all the work is done by bytes methods: what remains of the text is
+    brackets of one kind, and each round takes away the innermost pairs, one level.
+    """
     unescaped = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside = b"".join(unescaped.split(b'"')[::2])
-    depth = 0
-    for bracket in outside.translate(None, _BRACKETS_ONLY):
-        if bracket in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise WireError("bad_json", "the frame nests too deep")
-        else:
-            depth -= 1
+    brackets = outside.translate(_SQUARE, _NO_BRACKET)
+    if len(brackets) > 2 * MAX_CONTAINERS:
+        raise WireError("bad_json", "the frame has too many objects and lists")
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise WireError("bad_json", "the frame nests too deep")
 
 
 def _without_surrogates(value: object) -> object:

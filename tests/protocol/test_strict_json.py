@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import WireError
-from protocol.strict_json import MAX_DEPTH, as_go_writes, clean_text, dump, parse_object, quote
+from protocol.strict_json import MAX_CONTAINERS, MAX_DEPTH, as_go_writes, clean_text, dump, parse_object, quote
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,8 @@ def test_taken(body: bytes, value: object) -> None:
         b'{"a":' + b"[" * 100_000,
         b"[" * 1_000_000,
         b'{"a":"x","b":' + b"[" * 40 + b"]" * 40 + b"}",
+        b'{"a":[' + b",".join([b"[]"] * MAX_CONTAINERS) + b"]}",
+        b'{"a":[' + b",".join([b"[]"] * 40) + b"}}",
     ],
     ids=lambda body: ascii(body[:24]),
 )
@@ -80,8 +82,8 @@ def test_refused(body: bytes) -> None:
 
 def test_the_deepest_that_is_allowed() -> None:
     assert parse_object(b'{"a":' * (MAX_DEPTH - 1) + b"{}" + b"}" * (MAX_DEPTH - 1))
-    wide = b'{"a":[' + b",".join([b"[]"] * 1000) + b"]}"
-    assert len(parse_object(wide)["a"]) == 1000  # type: ignore[arg-type]
+    wide = b'{"a":[' + b",".join([b"[]"] * (MAX_CONTAINERS - 2)) + b"]}"
+    assert len(parse_object(wide)["a"]) == MAX_CONTAINERS - 2  # type: ignore[arg-type]
 
 
 def test_what_the_peer_sent_is_not_repeated() -> None:
