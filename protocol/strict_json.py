@@ -13,9 +13,7 @@ from typing import NoReturn
 from protocol.errors import WireError
 
 MAX_DEPTH = 32  # our messages need three levels; the rest is room for options
-MAX_CONTAINERS = (
-    4096  # objects and lists in one frame: a megabyte of `[],` would hold up the event loop for a tenth of a second
-)
+MAX_CONTAINERS = 4096  # objects and lists in one frame: building a megabyte of them holds up the loop for long
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(code for code in range(256) if code not in b"[]{}")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
