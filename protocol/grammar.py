@@ -77,7 +77,8 @@ def _ordinary_start(special: Sequence[str], name: str) -> str:
     return f"(?:{'|'.join(branches)})"
 
 
-_BARE: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
+# What can stand in no head, wherever it was cut: line ends other than CRLF, and NUL.
+_HOPELESS: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
 LENGTH_DIGITS: Final = 18  # below 2**63, whatever a service counts in
 
 
@@ -90,15 +91,18 @@ def head_end(buf: bytes | bytearray, start: int = 0, seen: int = 0) -> int:
     end = buf.find(b"\r\n\r\n", max(start, seen - 3))
     if 0 <= end <= start + HEAD_CAP - 4:
         return end + 4
-    if end >= 0 or len(buf) - start >= HEAD_CAP or _BARE.search(buf, max(start, seen - 1)):
-        raise complaint(bytes(buf[start : start + HEAD_CAP + 1]))
-    if len(buf) - start > LINE_CAP + 2 and buf.find(b"\r\n", start + 2, start + LINE_CAP + 4) < 0:
-        raise complaint(bytes(buf[start : start + HEAD_CAP + 1]))
+    size = len(buf) - start
+    if size > LINE_CAP + 2 and buf.find(b"\r\n", start + 2, start + LINE_CAP + 4) < 0:
+        raise HttpError(414, "uri_too_long", "request line too long")
+    if end >= 0 or size >= HEAD_CAP:
+        raise HttpError(431, "head_too_large", "head too large")
+    if _HOPELESS.search(buf, max(start, seen - 1)):
+        raise HttpError(400, "bad_request", "malformed head")
     return -1
 
 
 def complaint(raw: bytes) -> HttpError:
-    """Why this head (or so much of it as there is) was refused; for a request."""
+    """Why a request's head did not match."""
     line, _, rest = raw.removeprefix(b"\r\n").partition(b"\r\n")
     if len(line) > LINE_CAP:
         return HttpError(414, "uri_too_long", "request line too long")

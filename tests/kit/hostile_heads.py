@@ -363,8 +363,8 @@ STRANGE_REQUESTS: Final[Mapping[str, tuple[bytes, Expected]]] = {
     "punctuation in method": (head(first=b"!#$%&'*+-.^_`|~ / HTTP/1.1"), {"method": b"!#$%&'*+-.^_`|~"}),
     "options *": (head(first=b"OPTIONS * HTTP/1.1"), {"target": b"*"}),
     "path as received": (
-        head(first=b"GET //a/../b/./%2e%2F%zz;p?a=b&c[]=|^`{}\"<>\\ HTTP/1.1"),
-        {"target": b"//a/../b/./%2e%2F%zz;p?a=b&c[]=|^`{}\"<>\\"},
+        head(first=b'GET //a/../b/./%2e%2F%zz;p?a=b&c[]=|^`{}"<>\\ HTTP/1.1'),
+        {"target": b'//a/../b/./%2e%2F%zz;p?a=b&c[]=|^`{}"<>\\'},
     ),
     "raw utf-8 target": (head(first="GET /ä/日本 HTTP/1.1".encode()), {"target": "/ä/日本".encode()}),
     "absolute": (head(first=b"GET http://A.Test:80/x?y HTTP/1.1"), {"target": b"/x?y", "host": "a.test"}),

@@ -10,11 +10,12 @@ FIELDS = [
     *(b"Host: a.test", b"host: b.test:80", b"Host: [::1]:80", b"Host:", b"Accept: */*", b"X-A:  b\t", b"x_y: z"),
     *(b"Content-Length: 5", b"content-length: 0", b"Content-Length: 05", b"Content-Length: 5, 5", b"Content-Length: -1"),
     *(b"Transfer-Encoding: chunked", b"transfer-encoding: Chunked ", b"Transfer-Encoding: gzip", b"TE: trailers"),
-    *(b"Connection: close", b"Connection: keep-alive", b"Connection: Upgrade", b"connection: te, x-a, CLOSE", b"Connection: a,,b"),
+    *(b"Connection: close", b"Connection: keep-alive", b"Connection: Upgrade", b"connection: te, x-a, CLOSE"),
+    *(b"Connection: a,,b", b"Trailer: a"),
     *(b"Upgrade: websocket", b"Upgrade: h2c, websocket", b"Expect: 100-continue", b"Keep-Alive: timeout=5"),
     *(b"X-Forwarded-For: 6.6.6.6", b"Forwarded: for=6.6.6.6", b"X_Forwarded_For: 6.6.6.6", b"X-Real-IP: 6.6.6.6"),
     *(b"Authorization: Basic YTpi", b"Cookie: a=\xe4", b"A: b\r\n c", b"A : b", b"A: \x01", b": b", b"A: b\nC: d"),
-    *(b"Proxy-Connection: x", b"Proxy-Authorization: x", b"Trailer: a", b"HTTP2-Settings: AA"),
+    *(b"Proxy-Connection: x", b"Proxy-Authorization: x", b"HTTP2-Settings: AA"),
 ]  # fmt: skip
 REQUEST_LINES = [
     *(b"GET / HTTP/1.1", b"POST /a?b=c HTTP/1.1", b"GET / HTTP/1.0", b"OPTIONS * HTTP/1.1", b"GET http://a.test/x HTTP/1.1"),
@@ -24,7 +25,24 @@ STATUS_LINES = [
     *(b"HTTP/1.1 200 OK", b"HTTP/1.1 200", b"HTTP/1.0 200 OK", b"HTTP/1.1 204 No", b"HTTP/1.1 304 Not", b"HTTP/1.1 100 C"),
     *(b"HTTP/1.1 101 S", b"HTTP/1.1 999 x", b"HTTP/1.1 099 x", b"HTTP/1.2 200 OK", b"HTTP/1.1 200  \xe4"),
 ]  # fmt: skip
-NOISE = [b"\r", b"\n", b"\r\n", b"\x00", b" ", b"\t", b":", b",", b";", b"_", b"\xff", b"\x7f", b"\x0b", b"#", b"0", b"\r\n\r\n"]
+NOISE = [
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\x00",
+    b" ",
+    b"\t",
+    b":",
+    b",",
+    b";",
+    b"_",
+    b"\xff",
+    b"\x7f",
+    b"\x0b",
+    b"#",
+    b"0",
+    b"\r\n\r\n",
+]
 
 
 @st.composite
@@ -67,7 +85,15 @@ CHUNK_LINES = [
     *(b"5\r\nhello\r\n", b"1\r\nx\r\n", b"A\r\n0123456789\r\n", b"a;b\r\n0123456789\r\n", b'3;a=b;c="d\\"e"\r\nabc\r\n'),
     *(b"003\r\nabc\r\n", b"5 \r\nhello\r\n", b"5\nhello\n", b"0x5\r\nhello\r\n", b"5;\r\nhello\r\n", b"5\r\nhell\r\n", b"-1\r\n"),
 ]  # fmt: skip
-TRAILERS = [b"", b"", b"A: b\r\n", b"Grpc-Status: 0\r\nX: y\r\n", b"Content-Length: 5\r\n", b"A : b\r\n", b"A: b\r\n c\r\n"]
+TRAILERS = [
+    b"",
+    b"",
+    b"A: b\r\n",
+    b"Grpc-Status: 0\r\nX: y\r\n",
+    b"Content-Length: 5\r\n",
+    b"A : b\r\n",
+    b"A: b\r\n c\r\n",
+]
 
 
 def chunked_bodies() -> st.SearchStrategy[bytes]:

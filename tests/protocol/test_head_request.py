@@ -145,7 +145,9 @@ def test_upgrade_is_forwarded_only_when_it_is_one() -> None:
     asked = head(b"Upgrade: WebSocket", b"Connection: keep-alive, upgrade", b"Sec-WebSocket-Key: x")
     assert forwarded(asked) == head(b"Connection: Upgrade\r\nUpgrade: WebSocket", b"Sec-WebSocket-Key: x")
     assert forwarded(head(b"Upgrade: websocket")) == head()
-    both = head(b"Upgrade: h2c", b"Upgrade: foo/2, H2C-14", b"Connection: upgrade, HTTP2-Settings", b"HTTP2-Settings: A")
+    both = head(
+        b"Upgrade: h2c", b"Upgrade: foo/2, H2C-14", b"Connection: upgrade, HTTP2-Settings", b"HTTP2-Settings: A"
+    )
     assert forwarded(both) == head(b"Connection: Upgrade\r\nUpgrade: foo/2")
 
 
@@ -199,7 +201,9 @@ def agrees(raw: bytes) -> RequestHead | None:
     assert version == b"1.%d" % ours.minor
     assert theirs.length == ours.length
     assert theirs.keep_alive == ours.keep_alive
-    assert theirs.fields == [(n, v.lower() if n.lower() == b"transfer-encoding" else v) for n, v in ours_as_received(raw, ours)]
+    assert theirs.fields == [
+        (n, v.lower() if n.lower() == b"transfer-encoding" else v) for n, v in ours_as_received(raw, ours)
+    ]
     if theirs.host is not None:
         assert theirs.host.lower().startswith(ours.host.encode()) or ours.host.startswith("[")
     return ours

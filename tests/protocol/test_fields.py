@@ -1,0 +1,44 @@
+"""Which names end at the edge, and lists of tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.fields import is_edge_owned, protocols, serialise, shadows, tokens, without_odd
+
+
+@pytest.mark.parametrize(
+    "name", [b"forwarded", b"x-forwarded-for", b"x-forwarded-anything", b"x-real-ip", b"x-forwarded"]
+)
+def test_edge_owned(name: bytes) -> None:
+    assert is_edge_owned(name)
+    assert not shadows(name)
+    if b"-" in name:
+        assert shadows(name.replace(b"-", b"_"))
+        assert not is_edge_owned(name.replace(b"-", b"_"))
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding", b"keep-alive", b"proxy-connection"])
+def test_framing_is_shadowed_too(name: bytes) -> None:
+    assert shadows(name.replace(b"-", b"_"))
+    assert shadows(name.replace(b"-", b"."))
+    assert without_odd(name.replace(b"-", b"~")) == name
+
+
+@pytest.mark.parametrize("name", [b"x-forwarder", b"my_field", b"accept", b"x_request_id", b"hosts", b"_host"])
+def test_the_others_are_left_alone(name: bytes) -> None:
+    assert not is_edge_owned(name)
+    assert not shadows(name)
+
+
+def test_tokens() -> None:
+    assert tokens([b"Close , keep-alive", b"", b',,a b,"c",D\t']) == [b"close", b"keep-alive", b"d"]
+
+
+def test_protocols() -> None:
+    assert protocols([b"h2c, WebSocket", b"HTTP/2.0,foo/2 , H2"]) == [b"WebSocket", b"foo/2"]
+
+
+def test_serialise() -> None:
+    fields = [(b"A", b"1"), (b"B", b"2"), (b"b", b"3"), (b"C", b""), (b"D", b"4")]
+    assert serialise(fields, {b"b": b"X: y\r\n", b"c": b""}, frozenset({b"d"})) == b"A: 1\r\nX: y\r\n"
