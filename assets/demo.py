@@ -196,7 +196,7 @@ async def demonstrate(home: Path, children: list[Child], *, once: bool) -> None:
     flags = [f"-httpAddr=127.0.0.1:{http_port}", "-httpsAddr=", f"-tunnelAddr=127.0.0.1:{tunnel_port}"]
     server = await start("ngrokd", [*program("ngrokd"), "-domain=localhost", *flags, "-logFormat=json"], home)
     children.append(server)
-    await server.wait_for(re.compile("listening"))
+    await server.wait_for(re.compile("ngrokd is up"))
     say(f"ngrokd    visitors at 127.0.0.1:{http_port}, agents at 127.0.0.1:{tunnel_port}")
 
     config = home / "ngrokc.yml"
@@ -258,7 +258,10 @@ if __name__ == "__main__":
     if options.service:
         serve_privately()
     else:
+        complaint = ""
         try:
             trio.run(partial(main, once=options.once))
         except* DemoFailed as failed:
-            raise SystemExit(f"demo: {failed.exceptions[0]}") from None
+            complaint = f"demo: {failed.exceptions[0]}"
+        if complaint:
+            raise SystemExit(complaint)

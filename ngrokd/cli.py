@@ -138,12 +138,15 @@ def serve(settings: Settings) -> int:
         raise ConfigError(
             f"-log: {settings.log}: {error.strerror or error}", hint="name a file that can be written"
         ) from error
+    failed: Fault | None = None  # raised below: CPython 3.11.2 wraps what is raised inside `except*` in a group again
     try:
         return trio.run(_serve, settings, sink, strict_exception_groups=True)
     except* Fault as group:
-        raise _first(group) from None
+        failed = _first(group)
     finally:
         sink.close()
+    assert failed is not None
+    raise failed
 
 
 async def _serve(settings: Settings, sink: LogSink) -> int:

@@ -95,20 +95,21 @@ class ClassicClient:
 
     async def _control(self, proxies: trio.Nursery) -> None:
         conn = await connect(self.server, self.context, self.tricks, self.journal)
+        failed: Exception = GoError("no pong")  # raised below: CPython 3.11.2 wraps what `except*` raises in a group
         try:
             asked = await self._start(conn)
             self.control = conn
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._heartbeat, conn, nursery.cancel_scope)
                 await self._listen(conn, asked, proxies)
-            raise GoError("no pong")
         except* Exited as group:
-            raise Exited(str(group.exceptions[0])) from None
+            failed = Exited(str(group.exceptions[0]))
         except* (GoError, *CLOSED) as group:
-            raise GoError(str(group.exceptions[0])) from None
+            failed = GoError(str(group.exceptions[0]))
         finally:
             self.control = None
             await conn.close()
+        raise failed
 
     async def _start(self, conn: GoConn) -> dict[str, Wish]:
         auth: dict[str, object] = {"Version": self.version, "MmVersion": "1.7", "User": self.token, "OS": "linux"}

@@ -153,7 +153,7 @@ class Agent(Program):
         found: list[str] = []
         with trio.move_on_after(within):
             while len(found) < count:
-                line = await self.line(URL.pattern, within=within)
+                line = await self.line("tunnel online", within=within)
                 found += [url for url in URL.findall(line)[:1] if url not in found]
         assert len(found) == count, f"wanted {count} URLs, got {found}\n{self.log}"
         self.url_list = [*getattr(self, "url_list", []), *found]
@@ -227,7 +227,7 @@ class World:
         server = await self.start(Server, name, words)
         server.http_port, server.https_port, server.tunnel_port = ports
         server.state = state
-        await server.line("listening")
+        await server.line("ngrokd is up")
         return server
 
     async def ngrokc(
