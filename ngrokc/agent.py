@@ -23,6 +23,7 @@ from ngrokc.events import (
     TunnelRefused,
 )
 from ngrokc.identity import Identity
+from ngrokc.legs import LiveLegs
 from ngrokc.proxy import Observer, Visitors
 from ngrokc.routes import Offer
 from ngrokc.session import Login, Session, Shared, log_in
@@ -76,7 +77,7 @@ class Agent:
         visitors = Visitors(self._reactor, self.events, self._spawn, observer)
         dialer = ServerDialer(settings.server, tls, settings.proxy, self._reactor)
         self._shared = Shared(
-            dialer, visitors, TunnelBook(tuple(tunnels)), settings.identity, settings.token, settings.mux
+            dialer, visitors, TunnelBook(tuple(tunnels)), settings.identity, settings.token, LiveLegs(), settings.mux
         )
         self._clocks = clocks
         self._backoff = Backoff()
@@ -105,6 +106,7 @@ class Agent:
         finally:
             self._nursery = None
             self._shared.visitors.close()
+            self._shared.legs.close()
             self._change("closed", self._reason)
             self.events.close()
 
@@ -147,7 +149,7 @@ class Agent:
         nursery.start_soon(self._remember, session)
         await session.leaving.wait()
         session.current = False
-        if session.proved or trio.current_time() - began > STEADY:
+        if session.proved or session.going_away == "restart" or trio.current_time() - began > STEADY:
             self._backoff.reset()
         return session.reason
 

@@ -14,6 +14,7 @@ import trio
 from ngrokc.events import Latency, Notice, TunnelClosed, TunnelOnline, TunnelRefused
 from ngrokc.heartbeat import Pulse
 from ngrokc.identity import Identity
+from ngrokc.legs import Legs, LiveLegs
 from ngrokc.proxy import Visitors
 from ngrokc.proxy_links import ProxyLinks
 from ngrokc.routes import Route, Routes
@@ -25,7 +26,19 @@ from protocol.frames import FRAME_CAP
 from protocol.link.dial import ServerDialer
 from protocol.link.framed import FramedLink
 from protocol.link.port import PortBroken
-from protocol.messages import AgentInfo, Auth, AuthResp, CloseTunnel, GoAway, Message, NewTunnel, Ping, Pong, RegProxy
+from protocol.messages import (
+    AgentInfo,
+    Auth,
+    AuthResp,
+    CloseTunnel,
+    GoAway,
+    Message,
+    NewTunnel,
+    Ping,
+    Pong,
+    RegLeg,
+    RegProxy,
+)
 from protocol.secret import Secret
 from protocol.session import ControlOrder, Side
 
@@ -44,6 +57,7 @@ class Shared:
     book: TunnelBook
     identity: Identity
     token: Secret
+    legs: LiveLegs
     mux: bool
 
 
@@ -116,10 +130,12 @@ class Session:
         self._order = login.order
         self._bus = shared.visitors.bus
         self._asked = Asked(native=bool(self.caps))
-        self._links = ProxyLinks(
-            shared.dialer, shared.visitors, self.routes, self._registration, verdict="verdict" in self.caps
+        verdict = "verdict" in self.caps
+        self._links = ProxyLinks(shared.dialer, shared.visitors, self.routes, self._registration, verdict=verdict)
+        self._legs = Legs(
+            shared.dialer, shared.visitors, self.routes, self._leg_registration, shared.legs, verdict=verdict
         )
-        self._pulse = Pulse(self.link, self.caps, life=self._life, latency=self._round_trip)
+        self._pulse = Pulse(self.link, self.caps, life=lambda: self._legs.heard, latency=self._round_trip)
         self._nursery: trio.Nursery | None = None
         self.current = True
         """False once a newer session is on its way: then closed tunnels mean nothing but that."""
@@ -141,6 +157,8 @@ class Session:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._pulse.run)
+                if "mux" in self.caps:
+                    nursery.start_soon(self._legs.run)
                 await self._ask_for(self.shared.book.in_asking_order())
                 await self._receive()
                 nursery.cancel_scope.cancel()
@@ -171,6 +189,8 @@ class Session:
             case messages.ReqProxy():
                 if self._nursery is not None:
                     self._links.ask(self._nursery)
+            case messages.ReqLeg():
+                self._legs.ask()
             case NewTunnel():
                 await self._tunnel_answered(message)
             case Pong():
@@ -184,15 +204,15 @@ class Session:
                 self.reason = f"the server is leaving ({self.going_away})"
                 self.leaving.set()
 
-    def _life(self) -> float:
-        return 0.0
-
     def _round_trip(self, seconds: float) -> None:
         self.latency = seconds
         self._bus.publish(Latency(seconds))
 
     def _registration(self) -> RegProxy:
         return RegProxy(self.answer.client_id, self.answer.ticket if "ticket" in self.caps else None)
+
+    def _leg_registration(self, number: int) -> RegLeg:
+        return RegLeg(self.answer.client_id, self.answer.ticket or "", number)
 
     # -- tunnels
     async def open(self, tunnel: WantedTunnel) -> None:
