@@ -25,6 +25,7 @@ from protocol.mux.budget import STREAM_WINDOW_CAP
 
 PING_SECONDS: Final = 4.0
 DEAD_SECONDS: Final = 10.0
+FIRST_PINGS: Final = 4  # one after the other on a new leg, so that one busy moment does not pass for a long path
 BUSY_BYTES: Final = 1024 * 1024  # received between two ticks: windows may want to grow, so measure the round trip
 CLOSE_LINGER: Final = 30.0  # a closed stream whose peer neither ends nor sends is reset after this
 READ_BYTES: Final = 256 * 1024  # 16 TLS records and more in one go
@@ -132,6 +133,11 @@ class Leg:
         return len(self.machine.streams)
 
     @property
+    def heard(self) -> float:
+        """The reactor's clock when a byte last came."""
+        return self._heard
+
+    @property
     def can_open(self) -> bool:
         return not self.over and self.machine.can_open
 
@@ -221,10 +227,13 @@ class Leg:
 
     def _pong(self, value: int) -> None:
         number, at = self._pinged
-        if value == number:
-            sample = self.reactor.now - at
-            # the least is the path, what is above it is queues; but paths change
-            self.rtt = sample if self.rtt is None or sample < self.rtt else self.rtt + (sample - self.rtt) / 8
+        if value != number:
+            return
+        sample = self.reactor.now - at
+        # The least is the path, what is above it are queues (and, at first, the other program's start); but paths change.
+        self.rtt = sample if self.rtt is None or sample < self.rtt else self.rtt + (sample - self.rtt) / 32
+        if number < FIRST_PINGS:
+            self._ping()
 
     def _tick(self) -> None:
         silent = self.reactor.now - self._heard
