@@ -1,4 +1,4 @@
-"""The tunnel port: every agent's links arrive here. The loop only accepts; handshake and first frame are the child's.
+"""The tunnel port: every agent's links arrive here. The listener only accepts; handshake and first frame are the child's.
 
 A link has FIRST_FRAME_TIMEOUT for both together, whatever it trickles, and until it has shown who it is it costs one task
 and 16 KiB; how many may be in that state, in all and from one address, is capped. Then Auth goes to `control`, RegProxy to
@@ -7,7 +7,7 @@ the session's pool. It must not know the edge.
 
 from __future__ import annotations
 
-import errno
+import os
 import socket
 import ssl
 from collections import Counter
@@ -21,6 +21,7 @@ from ngrokd.pool import LinkPool
 from protocol.address import plain_ip
 from protocol.errors import Blame, Fault, LinkError
 from protocol.link.framed import FramedLink
+from protocol.link.listener import Listener
 from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
 from protocol.messages import Auth, Message, RegProxy
@@ -29,13 +30,11 @@ from protocol.session import link_kind
 FIRST_FRAME_TIMEOUT = 10.0  # seconds from accept, TLS handshake included, as in 1.7
 MAX_STRANGERS = 2_048  # links that have not shown who they are
 MAX_STRANGERS_OF_ONE = 512  # of one address; an agent that meets 200 visitors at once dials 200 links
-OVERLOAD = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-OVERLOAD_PAUSE = 0.1
-OVERLOAD_LOG = 1.0  # seconds between two lines about it
+COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
 
 
 class TunnelPort:
-    """Accepts agents' links on listening sockets, which the caller opens and closes."""
+    """Takes agents' links in."""
 
     def __init__(self, services: Services, context: ssl.SSLContext) -> None:
         self._services = services
@@ -49,37 +48,32 @@ class TunnelPort:
         """Links between accept and their first frame."""
         return self._strangers.total()
 
-    async def accept(self, listener: socket.socket, links: trio.Nursery) -> None:
-        """Accept for ever (until cancelled); each link runs in `links`, so that a drain can end one without the other."""
-        listener.setblocking(False)
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(listener)
-                continue
-            except OSError as error:
-                if error.errno in OVERLOAD:
-                    await self._overloaded(error)
-                elif error.errno in (errno.EBADF, errno.EINVAL, errno.ENOTSOCK):
-                    raise  # our own listener is gone: a defect that must be seen
-                continue  # the link died before it was accepted
-            self._begin(sock, links)
-            await trio.lowlevel.checkpoint()
+    def listen(self, sock: socket.socket, links: trio.Nursery) -> Listener:
+        """Accept from `sock` (owned by the listener from now on; the caller closes that). Links run in `links`, which must
+        outlive the listener."""
+        listener = Listener(
+            self._services.reactor, sock, lambda port, address: self._begin(port.sock, address, links), self._exhausted
+        )
+        listener.start()
+        return listener
 
-    async def _overloaded(self, error: OSError) -> None:
+    def _exhausted(self, number: int) -> None:
         now = trio.current_time()
-        if now - self._complained >= OVERLOAD_LOG:
+        if now - self._complained >= COMPLAIN_EVERY:
             self._complained = now
-            self._log.error("can't accept agents", reason=error.strerror)
-        await trio.sleep(OVERLOAD_PAUSE)
+            self._log.error("can't accept agents", reason=os.strerror(number))
 
-    def _begin(self, sock: socket.socket, links: trio.Nursery) -> None:
-        arrival = _arrival(sock)
-        if arrival is None or self.strangers >= MAX_STRANGERS or self._strangers[arrival.peer] >= MAX_STRANGERS_OF_ONE:
+    def _begin(self, sock: socket.socket, address: tuple[str, int], links: trio.Nursery) -> None:
+        peer = plain_ip(address[0])
+        if self.strangers >= MAX_STRANGERS or self._strangers[peer] >= MAX_STRANGERS_OF_ONE:
             sock.close()
             return
-        self._strangers[arrival.peer] += 1
+        try:
+            arrival = Arrival(peer, plain_ip(sock.getsockname()[0]), address[1])
+        except OSError:
+            sock.close()  # gone already
+            return
+        self._strangers[peer] += 1
         links.start_soon(self._serve, sock, arrival)
 
     async def _serve(self, sock: socket.socket, arrival: Arrival) -> None:
@@ -137,12 +131,3 @@ class TunnelPort:
         port.attach(self._services.reactor)
         with self._services.reactor.turn():
             session.opener.offer(port)
-
-
-def _arrival(sock: socket.socket) -> Arrival | None:
-    """Both addresses of an accepted link; None when it is gone already."""
-    try:
-        peer, local = sock.getpeername(), sock.getsockname()
-    except OSError:
-        return None
-    return Arrival(plain_ip(peer[0]), plain_ip(local[0]), peer[1])

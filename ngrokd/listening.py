@@ -5,77 +5,48 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 
 from protocol.address import HostPort, format_address
 from protocol.errors import Blame, Fault
+from protocol.link.listener import bind
 
-BACKLOG = 4_096  # the kernel cuts it to its own limit; a burst of visitors must not meet a full queue
+ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})  # the hosts file knows ::1, the machine does not
 SAME_PORT_TRIES = 20  # for port 0 on two addresses: the second may be taken
-
-
-def open_any(port: int) -> socket.socket:
-    """One socket that listens on `port` (0: any) of every address, IPv6 and IPv4. Raises OSError."""
-    if not socket.has_ipv6:
-        return _listen(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - that is what was asked for
-    try:
-        return _listen(socket.AF_INET6, ("::", port), dual=True)
-    except OSError as error:
-        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
-            raise
-        return _listen(socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - IPv6 is off in this kernel
 
 
 async def open_listeners(address: HostPort, flag: str) -> list[socket.socket]:
     """The sockets for `address`, all on one port; the caller closes them. Raises Fault that names `flag`."""
     try:
         if not address.host:
-            return [open_any(address.port)]
-        found: list[tuple[Any, ...]] = await trio.socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        return _open_all(sorted({(family, where) for family, _, _, _, where in found}, key=str), address.port)
+            return [bind("", address.port)]
+        found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        hosts = sorted({str(where[0]) for _, _, _, _, where in found}, key=lambda host: ":" in host)
+        return _bind_all(hosts, address.port)
     except OSError as error:
         raise cannot_listen(error, address, flag) from error
 
 
-def _open_all(places: Sequence[tuple[int, tuple[Any, ...]]], port: int) -> list[socket.socket]:
+def _bind_all(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """A socket for each address of a name: `localhost` is 127.0.0.1 and ::1, and clients try either first."""
     for attempt in range(SAME_PORT_TRIES):
         sockets: list[socket.socket] = []
         try:
-            for family, where in places:
-                real = sockets[0].getsockname()[1] if sockets else port
-                sockets.append(_listen(family, (where[0], real, *where[2:])))
+            for host in hosts:
+                try:
+                    sockets.append(bind(host, sockets[0].getsockname()[1] if sockets else port))
+                except OSError as error:
+                    if not (sockets and error.errno in ABSENT):
+                        raise
         except OSError as error:
             for sock in sockets:
                 sock.close()
-            usable = [place for place in places if place[0] != socket.AF_INET6]
-            if error.errno == errno.EADDRNOTAVAIL and len(usable) < len(places) and usable:
-                return _open_all(
-                    usable, port
-                )  # `localhost` has an IPv6 address in the hosts file, the machine has none
             if port or error.errno != errno.EADDRINUSE or attempt == SAME_PORT_TRIES - 1:
                 raise
         else:
             return sockets
     raise AssertionError("the last attempt returns or raises")
-
-
-def _listen(family: int, where: tuple[object, ...], *, dual: bool = False) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        sock.bind(where)
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def cannot_listen(error: OSError, address: HostPort, flag: str) -> Fault:

@@ -23,6 +23,7 @@ LINK_LIFE = 60.0  # seconds a parked link counts as fresh; 1.7's own figure
 RENEW_AHEAD = 5.0  # seconds before that at which its replacement is asked for
 MAX_PARKED = 10  # as in 1.7; more is closed unused
 ASK_LIFE = 10.0  # seconds after which an unanswered ReqProxy no longer counts as on its way
+TICK = 0.001  # the least a timer is set for: a deadline missed by a rounding error must not be met in a circle
 
 
 class _Waiter:
@@ -169,7 +170,7 @@ class LinkPool:
             renew = oldest - RENEW_AHEAD
             due.append(renew if renew > self._reactor.now else oldest)
         if due:
-            self._timer.set(max(min(due) - self._now(), 0.0))
+            self._timer.set(max(min(due) - self._now(), TICK))
         else:
             self._timer.clear()
 

@@ -23,13 +23,13 @@ from ngrokd.affinity import Affinity, AffinityFile
 from ngrokd.certs import ServerCertificate
 from ngrokd.control import Services
 from ngrokd.declare import Declarer
+from ngrokd.edge.http import EdgeWorld
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import AddressGate, Gate
 from ngrokd.listening import open_listeners
 from ngrokd.log import Log
 from ngrokd.naming import Naming
-from ngrokd.policy import Policy
-from ngrokd.public import PublicEdges
+from ngrokd.public import BehindProxy, Pages, PublicEdges, compile_policy
 from ngrokd.registry import Registry
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
@@ -74,12 +74,15 @@ class _Listeners:
     def ports(self) -> dict[str, int]:
         return {name: sockets[0].getsockname()[1] for name, sockets in self.sockets.items() if name != "tunnel"}
 
+    def hand_over(self) -> dict[str, list[socket.socket]]:
+        """The sockets, for those who accept on them and close them from now on."""
+        found, self.sockets = self.sockets, {}
+        return found
+
     def close(self) -> None:
         for sockets in self.sockets.values():
             for sock in sockets:
-                if sock.fileno() >= 0:
-                    trio.lowlevel.notify_closing(sock)
-                    sock.close()
+                sock.close()
 
 
 class Server:
@@ -175,41 +178,45 @@ class Server:
         file = AffinityFile(affinity, settings.registry_cache_file or state.file(AFFINITY_FILE), log)
         tcp = TcpEdge(reactor, settings.tcp_ports, log)
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
-        declarer = Declarer(registry, naming, affinity, tcp, Policy.compile, file.touch)
+        declarer = Declarer(registry, naming, affinity, tcp, compile_policy, file.touch)
         services = Services(registry, declarer, self._gate, reactor, log, CAPABILITIES)
-        public = PublicEdges(reactor, registry, context, log, behind_proxy=settings.public_url is not None)
+        routes = BehindProxy(registry) if settings.public_url is not None else registry
+        world = EdgeWorld(reactor, routes, Pages(), lambda _scheme, _host: False)
+        public = PublicEdges(world, context, log)
         return _Parts(services, public, tcp, TunnelPort(services, context), file)
 
     # -- running and stopping
     async def _run(
         self, parts: _Parts, listeners: _Listeners, links: trio.Nursery, task_status: trio.TaskStatus[None]
     ) -> None:
-        async with trio.open_nursery() as accepting:
-            for sock in listeners.sockets["tunnel"]:
-                accepting.start_soon(parts.tunnel_port.accept, sock, links)
-            for scheme in ("http", "https"):
-                for sock in listeners.sockets.get(scheme, []):
-                    parts.public.listen(scheme, sock)
+        sockets = listeners.hand_over()
+        agents = [parts.tunnel_port.listen(sock, links) for sock in sockets.pop("tunnel")]
+        for scheme, found in sockets.items():
+            for sock in found:
+                parts.public.listen(scheme, sock, links)
+        try:
             self._announce()
             task_status.started()
             await self._stopping.wait()
-            accepting.cancel_scope.cancel()
-        await self._drain(parts, listeners)
+        finally:
+            for listener in agents:
+                listener.close()
+            parts.public.drain()
+            parts.tcp.stop_accepting()
+        await self._drain(parts)
         links.cancel_scope.deadline = trio.current_time() + FAREWELL
 
-    async def _drain(self, parts: _Parts, listeners: _Listeners) -> None:
+    async def _drain(self, parts: _Parts) -> None:
         """Let what runs finish, for `grace` seconds at most; then say farewell to the agents."""
         grace = self.settings.grace
         self.log.info("stopping", visitors=self.live_visitors, grace=grace)
-        parts.public.drain()
-        parts.tcp.stop_accepting()
-        listeners.close()
         registry = parts.services.registry
         for session in registry.sessions():
             session.control.send(GoAway(int(grace), "the server is stopping"))
         with trio.move_on_after(grace):
             while self.live_visitors:  # noqa: ASYNC110 - only now, and the edges need not know that somebody waits
                 await trio.sleep(DRAIN_LOOK)
+        parts.public.end_idle()
         for session in registry.sessions():
             session.control.end("the server stopped")
 

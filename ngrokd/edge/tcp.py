@@ -9,21 +9,21 @@ that can be said in plain TCP. It must not know control links or HTTP.
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ngrokd.listening import open_any
 from ngrokd.log import Log, log_fault
 from ngrokd.settings import PortRange
 from protocol.address import client_addr
 from protocol.errors import Blame, Fault, WireError
 from protocol.frames import FIRST_FRAME_CAP, FrameDecoder
-from protocol.link.dial import keep_alive
+from protocol.link.listener import OUT_OF, Listener, bind
 from protocol.link.plain import PlainPort
 from protocol.link.port import Port, PortBroken, ignore
-from protocol.link.reactor import READABLE, Reactor
+from protocol.link.reactor import Reactor
 from protocol.link.relay import Relay, RelayEnd
 from protocol.messages import StartProxy, StartProxyResp
 from protocol.secret import new_request_id
@@ -31,11 +31,8 @@ from protocol.secret import new_request_id
 if TYPE_CHECKING:
     from ngrokd.tunnel import Tunnel
 
-ACCEPTS_PER_TURN: Final = 32
 RANDOM_TRIES: Final = 50  # of ports in a range; fails only when it is nearly full
-OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-OVERLOAD_PAUSE: Final = 0.1
-OVERLOAD_LOG: Final = 1.0  # seconds between two lines about it
+COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about missing descriptors
 
 
 class BoundTcp:
@@ -56,8 +53,9 @@ class TcpEdge:
         self._reactor = reactor
         self._ports = ports
         self._log = log
-        self._listeners: dict[str, _Listener] = {}
+        self._listeners: dict[str, Listener] = {}
         self._visitors: set[_Visitor] = set()
+        self._complained = float("-inf")
 
     @property
     def live(self) -> int:
@@ -76,7 +74,7 @@ class TcpEdge:
             )
         if port:
             try:
-                return BoundTcp(open_any(port))
+                return BoundTcp(bind("", port))
             except OSError as error:
                 raise _port_taken(port, error) from error
         return self._bind_any()
@@ -87,18 +85,18 @@ class TcpEdge:
         size = self._ports.last - self._ports.first + 1
         for _ in range(RANDOM_TRIES):
             try:
-                return BoundTcp(open_any(self._ports.first + secrets.randbelow(size)))
+                return BoundTcp(bind("", self._ports.first + secrets.randbelow(size)))
             except OSError as error:
-                if error.errno in OVERLOAD:
+                if error.errno in OUT_OF:
                     raise _port_taken(0, error) from error
         raise Fault("no_port", "no free tcp port was found", blame=Blame.OPERATOR, retry=True)
 
     def serve(self, bound: BoundTcp, tunnel: Tunnel) -> None:
         """Accept visitors for `tunnel`; the edge owns the socket from now on."""
-        listener = self._listeners[tunnel.id] = _Listener(
-            self._reactor, bound.sock, self._log, lambda sock: self._arrived(sock, tunnel)
+        listener = self._listeners[tunnel.id] = Listener(
+            self._reactor, bound.sock, lambda port, address: self._arrived(port, address, tunnel), self._exhausted
         )
-        listener.resume()
+        listener.start()
 
     def stop(self, tunnel: Tunnel) -> None:
         """Close the listener of `tunnel`; its visitors go on."""
@@ -117,71 +115,19 @@ class TcpEdge:
         for visitor in list(self._visitors):
             visitor.abort("the server stopped")
 
-    def _arrived(self, sock: socket.socket, tunnel: Tunnel) -> None:
-        port = PlainPort(sock)
-        if port.peer is None:  # gone already
-            port.abort()
-            return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(sock)
-        if tunnel.policy is not None and tunnel.policy.admit_address(port.peer[0]) is not None:
+    def _exhausted(self, number: int) -> None:
+        if self._reactor.now - self._complained >= COMPLAIN_EVERY:
+            self._complained = self._reactor.now
+            self._log.error("can't accept visitors", reason=os.strerror(number))
+
+    def _arrived(self, port: PlainPort, address: tuple[str, int], tunnel: Tunnel) -> None:
+        if tunnel.policy is not None and tunnel.policy.admit_address(address[0]) is not None:
             port.abort()
             return
         port.attach(self._reactor)
         visitor = _Visitor(self._reactor, port, tunnel, self._log, self._visitors.discard)
         self._visitors.add(visitor)
-        visitor.open(port.peer)
-
-
-class _Listener:
-    """Accepts on one socket in callbacks; rests for a moment when the machine is out of descriptors."""
-
-    def __init__(
-        self, reactor: Reactor, sock: socket.socket, log: Log, arrived: Callable[[socket.socket], None]
-    ) -> None:
-        self._reactor = reactor
-        self._sock = sock
-        self._log = log
-        self._arrived = arrived
-        self._rest = reactor.timer(self._accept)
-        self._complained = float("-inf")
-
-    def resume(self) -> None:
-        self._reactor.register(self._sock, self._ready)
-
-    def close(self) -> None:
-        self._rest.clear()
-        self._reactor.forget(self._sock)
-        self._reactor.close_later(self._sock)
-
-    def _ready(self, _mask: int) -> None:
-        self._accept()
-
-    def _accept(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, _ = self._sock.accept()
-            except BlockingIOError:
-                self._reactor.arm(self._sock, READABLE)
-                return
-            except OSError as error:
-                if error.errno in OVERLOAD:
-                    self._overloaded(error)
-                    return
-                if self._sock.fileno() < 0:
-                    return
-                continue  # the visitor left before it was accepted
-            self._arrived(sock)
-            if self._sock.fileno() < 0:
-                return
-        self._reactor.soon(self._accept)
-
-    def _overloaded(self, error: OSError) -> None:
-        now = self._reactor.now
-        if now - self._complained >= OVERLOAD_LOG:
-            self._complained = now
-            self._log.error("can't accept visitors", reason=error.strerror)
-        self._rest.set(OVERLOAD_PAUSE)
+        visitor.open(address)
 
 
 class _Visitor:
@@ -314,7 +260,7 @@ class _Visitor:
 
 def _bind_or_fault(port: int) -> BoundTcp:
     try:
-        return BoundTcp(open_any(port))
+        return BoundTcp(bind("", port))
     except OSError as error:
         raise _port_taken(port, error) from error
 

@@ -1,0 +1,121 @@
+"""The public http and https listeners of a server, as its composition root sees them: listen, drain, abort.
+
+Holds what belongs to all of them; what happens on a connection is `edge/`'s. TLS handshakes run in tasks with a deadline,
+so that a slow one holds up nobody else; after it the connection belongs to the reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+import trio
+
+from ngrokd.edge.http import EdgeWorld, HttpEdge
+from ngrokd.log import Log
+from ngrokd.registry import Registry
+from ngrokd.tunnel import Tunnel
+from protocol.errors import Fault
+from protocol.link.listener import Listener
+from protocol.link.plain import PlainPort
+from protocol.link.port import PortBroken
+from protocol.link.tls import TlsPort
+
+HANDSHAKE_TIMEOUT = 10.0  # seconds, as for a request head
+COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
+
+
+class PublicEdges:
+    """All visitors of http and https tunnels. `handshakes` is the nursery that TLS handshakes run in."""
+
+    def __init__(self, world: EdgeWorld, context: ssl.SSLContext, log: Log) -> None:
+        self._world = world
+        self._context = context
+        self._log = log
+        self._edges: dict[str, HttpEdge] = {}
+        self._listeners: list[Listener] = []
+        self._complained = float("-inf")
+
+    @property
+    def live(self) -> int:
+        """Visitors that are connected."""
+        return sum(len(edge.visitors) for edge in self._edges.values())
+
+    def listen(self, scheme: str, sock: socket.socket, handshakes: trio.Nursery) -> None:
+        """Serve visitors from `sock` (owned from now on)."""
+        edge = self._edges.setdefault(scheme, HttpEdge(self._world, scheme))
+        reactor = self._world.reactor
+
+        def plain(port: PlainPort, address: tuple[str, int]) -> None:
+            port.attach(reactor)
+            edge.serve(port, address)
+
+        def secure(port: PlainPort, address: tuple[str, int]) -> None:
+            handshakes.start_soon(self._shake_hands, port.sock, address, edge)
+
+        listener = Listener(reactor, sock, secure if scheme == "https" else plain, self._exhausted)
+        self._listeners.append(listener)
+        listener.start()
+
+    async def _shake_hands(self, sock: socket.socket, address: tuple[str, int], edge: HttpEdge) -> None:
+        port = TlsPort(sock, self._context, server_side=True)
+        done = False
+        try:
+            with trio.move_on_after(HANDSHAKE_TIMEOUT):
+                await port.handshake()
+                done = True
+        except PortBroken as error:
+            self._log.debug("a visitor's TLS handshake failed", visitor=address[0], reason=str(error))
+        finally:
+            if not done:
+                port.abort()
+        if done:
+            port.attach(self._world.reactor)
+            with self._world.reactor.turn():
+                edge.serve(port, address, port.sni)
+
+    def _exhausted(self, number: int) -> None:
+        now = trio.current_time()
+        if now - self._complained >= COMPLAIN_EVERY:
+            self._complained = now
+            self._log.error("can't accept visitors", reason=os.strerror(number))
+
+    # -- ending
+    def drain(self) -> None:
+        """No new visitors; those who are here leave after their next answer."""
+        for listener in self._listeners:
+            listener.close()
+        for edge in self._edges.values():
+            edge.drain()
+
+    def end_idle(self) -> None:
+        """Close who is between exchanges."""
+        for edge in self._edges.values():
+            edge.end_idle()
+
+    def abort(self) -> None:
+        """End all visitors, with resets."""
+        for edge in self._edges.values():
+            edge.abort()
+
+
+class BehindProxy:
+    """Routes of a server behind somebody else's proxy (`-publicUrl`): http and https tunnels come in by one listener."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def lookup(self, _scheme: str, host: str) -> Tunnel | None:
+        return self._registry.lookup("http", host) or self._registry.lookup("https", host)
+
+
+class Pages:
+    def render(self, code: str, request_id: str, request: object, fields: object = ()) -> bytes:
+        body = f"{code} {request_id}\n".encode()
+        return b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def compile_policy(http_auth: str, options: object) -> None:
+    if http_auth or options:
+        raise Fault("not_supported", "access options are not supported yet")
