@@ -34,7 +34,7 @@ def reason_of(error: ssl.SSLError | OSError) -> str:
     """A short text for people and logs, without OpenSSL's source lines."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
         return str(error.reason).lower().replace("_", " ")
     return error.strerror or str(error)
 
@@ -302,7 +302,7 @@ class TlsPort(TlsBase):
             except PortBroken:
                 pass  # it was gone already, which is what was asked for
         reactor = self._reactor
-        if reactor is None or not (self._unsent or self._outgoing.pending):
+        if reactor is None or self._nothing_left():
             self._discard_unread()
             super().close()
             return
@@ -310,6 +310,16 @@ class TlsPort(TlsBase):
         if not self._lingering:
             self._lingering = True
             reactor.timer(self.abort).set(LINGER_SECONDS)
+
+    def _nothing_left(self) -> bool:
+        """Whether all ciphertext is out, or can't go out any more. After a fault that is the alert which says so."""
+        try:
+            if self._flush():
+                return True
+        except PortBroken:
+            return True
+        self._no_room()
+        return False
 
     async def wait_writable(self) -> None:
         while True:

@@ -44,7 +44,9 @@ async def test_each_write_of_the_service_reaches_the_visitor_at_once() -> None:
         await visitor.send_all(GET)
         service = await world.stream()
         await read_until(service, b"\r\n\r\n")
-        await service.send_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await service.send_all(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         await read_until(visitor, b"\r\n\r\n")
         for number in range(5):
             event = b"data: %d\n\n" % number
@@ -53,9 +55,7 @@ async def test_each_write_of_the_service_reaches_the_visitor_at_once() -> None:
 
 
 async def test_a_chunked_answer_in_single_bytes_with_trailers() -> None:
-    answer = (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
-    )
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
     async with edge_world() as world:
         world.tunnel("one.test")
         visitor = world.visitor()

@@ -296,5 +296,3 @@ def reactor_free_port() -> Port:
         wait_readable = wait_writable = peer = None  # type: ignore[assignment]
 
     return Bare()
-
-

@@ -1,0 +1,210 @@
+"""The relay's contract, on both reactors: half-close, reset, back-pressure, idle, tap, counts."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+import trio.testing
+
+from protocol.link.port import Port
+from protocol.link.reactor import Reactor
+from protocol.link.relay import Relay, RelayEnd
+from protocol.link.stream import PortStream
+from tests.kit.ports import PAIRS, REACTORS, running
+
+on_both = pytest.mark.parametrize("kind", list(REACTORS))
+over = pytest.mark.parametrize("ports", ["plain", "tls-client", "tls-server"])
+BIG = random.Random(11).randbytes(5_000_000)
+
+
+class Recorder:
+    """A tap that remembers."""
+
+    def __init__(self) -> None:
+        self.upward = bytearray()
+        self.downward = bytearray()
+        self.ends: list[str | None] = []
+
+    def up(self, data: memoryview) -> None:
+        self.upward += data
+
+    def down(self, data: memoryview) -> None:
+        self.downward += data
+
+    def up_ended(self) -> None:
+        self.ends.append("up")
+
+    def down_ended(self) -> None:
+        self.ends.append("down")
+
+    def closed(self, reason: str | None) -> None:
+        self.ends.append(reason)
+
+
+class BrokenTap(Recorder):
+    def up(self, data: memoryview) -> None:
+        raise RuntimeError("a defect of the inspector")
+
+
+class Joined:
+    """A relay between two pairs of ports, with a task's streams at the outer ends."""
+
+    def __init__(self, reactor: Reactor, visitor: PortStream, upstream: PortStream, relay: Relay) -> None:
+        self.reactor = reactor
+        self.visitor = visitor
+        self.upstream = upstream
+        self.relay = relay
+        self.ends: list[RelayEnd] = []
+        self.ended = trio.Event()
+
+    def on_end(self, end: RelayEnd) -> None:
+        self.ends.append(end)
+        self.ended.set()
+
+    async def end(self) -> RelayEnd:
+        with trio.fail_after(5):
+            await self.ended.wait()
+        assert len(self.ends) == 1
+        return self.ends[0]
+
+
+@contextlib.asynccontextmanager
+async def joined(
+    kind: str, ports: str = "plain", *, tap: Recorder | None = None, idle: float | None = None
+) -> AsyncIterator[Joined]:
+    near: tuple[Port, Port] = await PAIRS[ports]()
+    far: tuple[Port, Port] = await PAIRS["plain"]()
+    async with running(kind) as reactor:
+        near[0].attach(reactor)
+        far[0].attach(reactor)
+        ends: list[Joined] = []
+        relay = Relay(reactor, near[0], far[0], on_end=lambda end: ends[0].on_end(end), idle=idle, tap=tap)
+        both = Joined(reactor, near[1].stream(), far[1].stream(), relay)
+        ends.append(both)
+        relay.start()
+        yield both
+        relay.abort("the test is over")
+        await both.visitor.aclose()
+        await both.upstream.aclose()
+
+
+async def receive_all(stream: PortStream) -> bytes:
+    data = b""
+    with trio.fail_after(20):
+        while piece := await stream.receive_some(1 << 18):
+            data += piece
+    return data
+
+
+async def send_and_end(stream: PortStream, data: bytes) -> None:
+    await stream.send_all(data)
+    await stream.send_eof()
+
+
+@on_both
+@over
+async def test_both_directions_whole_and_an_orderly_end(kind: str, ports: str) -> None:
+    tap = Recorder()
+    async with joined(kind, ports, tap=tap) as both:
+        got: dict[str, bytes] = {}
+
+        async def collect(name: str, stream: PortStream) -> None:
+            got[name] = await receive_all(stream)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_and_end, both.visitor, BIG)
+            nursery.start_soon(send_and_end, both.upstream, BIG[::-1])
+            nursery.start_soon(collect, "up", both.upstream)
+            nursery.start_soon(collect, "down", both.visitor)
+        assert got["up"] == BIG
+        assert got["down"] == BIG[::-1]
+        end = await both.end()
+        assert (end.up, end.down, end.failure) == (len(BIG), len(BIG), None)
+        assert tap.upward == BIG
+        assert tap.downward == BIG[::-1]
+        assert sorted(tap.ends[:2], key=str) == ["down", "up"]
+        assert tap.ends[2:] == [None]
+
+
+@on_both
+@over
+async def test_half_close_passes_and_the_answer_still_flows(kind: str, ports: str) -> None:
+    async with joined(kind, ports) as both:
+        await send_and_end(both.visitor, b"question")
+        assert await receive_all(both.upstream) == b"question"
+        assert not both.ended.is_set()
+        await send_and_end(both.upstream, BIG)
+        assert await receive_all(both.visitor) == BIG
+        assert (await both.end()).failure is None
+
+
+@on_both
+async def test_the_service_may_speak_and_end_first(kind: str) -> None:
+    async with joined(kind) as both:
+        await send_and_end(both.upstream, b"220 ready\r\n")
+        assert await receive_all(both.visitor) == b"220 ready\r\n"
+        await send_and_end(both.visitor, b"quit")
+        assert await receive_all(both.upstream) == b"quit"
+        assert (await both.end()).failure is None
+
+
+@on_both
+@pytest.mark.parametrize("side", ["visitor", "upstream"])
+async def test_a_reset_reaches_the_other_side_as_a_reset(kind: str, side: str) -> None:
+    async with joined(kind) as both:
+        await both.visitor.send_all(b"hello")
+        assert await both.upstream.receive_some() == b"hello"
+        breaking, other = (both.visitor, both.upstream) if side == "visitor" else (both.upstream, both.visitor)
+        breaking.port.abort()
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await other.receive_some()
+        end = await both.end()
+        assert end.failure is not None
+        assert end.side == side
+
+
+@on_both
+async def test_a_peer_that_does_not_read_stops_the_other(kind: str) -> None:
+    async with joined(kind) as both:
+        with trio.move_on_after(0.3) as waited:
+            while True:
+                await both.visitor.send_all(bytes(100_000))
+        assert waited.cancelled_caught
+        up, _ = both.relay.counts
+        assert up < 64 * 1024 * 1024
+        assert not both.ended.is_set()
+
+
+async def test_idle_ends_a_silent_relay_and_bytes_keep_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with joined("epoll", idle=60) as both:
+        start = trio.current_time()
+        for _ in range(3):
+            await trio.sleep(50)
+            await both.upstream.send_all(b".")
+            assert await both.visitor.receive_some() == b"."
+        with trio.fail_after(200):
+            await both.ended.wait()
+        assert trio.current_time() - start == pytest.approx(210, abs=1)
+        assert "60 s" in str(both.ends[0].failure)
+
+
+@on_both
+async def test_a_broken_tap_is_left_alone_and_traffic_goes_on(kind: str) -> None:
+    async with joined(kind, tap=BrokenTap()) as both:
+        await send_and_end(both.visitor, BIG[:100_000])
+        assert await receive_all(both.upstream) == BIG[:100_000]
+
+
+@on_both
+async def test_abort_tells_once_and_resets_both(kind: str) -> None:
+    async with joined(kind) as both:
+        both.relay.abort("enough")
+        both.relay.abort("again")
+        assert (await both.end()).failure == "enough"
+        for stream in (both.visitor, both.upstream):
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
