@@ -18,7 +18,7 @@ import trio
 from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
 from protocol.link.stream import PortStream
 from protocol.mux import FIRST_WINDOW, GONE, HERE_ENDED, SYN, THERE_ENDED
-from protocol.mux.budget import wanted_window
+from protocol.mux.budget import LEAST_RTT, wanted_window
 
 if TYPE_CHECKING:
     from protocol.link.leg import Leg
@@ -55,7 +55,8 @@ class StreamPort(Port):
     """One stream. Made by `Leg.open` and, for the peer's, by the leg. See the module's docstring."""
 
     __slots__ = (
-        "_batch", "_closed", "_consumed", "_credit_at", "_credited", "_end_read", "_error", "_face", "_lent", "_out",
+        "_batch", "_closed", "_consumed", "_credit_at", "_end_read", "_error", "_face", "_lent", "_measured",
+        "_measured_since", "_out",
         "_queue", "_share", "_starved", "_told", "bulk", "id", "leg", "owes", "queued", "recv_window", "send_window",
         "state", "stuck_since", "waiting", "window",
     )  # fmt: skip
@@ -85,7 +86,8 @@ class StreamPort(Port):
         self._told = False  # on_readable was called and the owner has not yet read until None
         self._consumed = 0
         self._credit_at = FIRST_WINDOW // 4
-        self._credited = leg.reactor.now
+        self._measured = 0  # bytes read since then
+        self._measured_since = leg.reactor.now
         # the end
         self._end_read = False
         self._error: str | None = None
@@ -233,17 +235,27 @@ class StreamPort(Port):
         count = self._consumed
         if count < self._credit_at or self.state & (GONE | THERE_ENDED):
             return
-        leg = self.leg
         self._consumed = 0
-        if leg.rtt is not None:
-            window = wanted_window(self.window, count, now - self._credited, leg.rtt, leg.shared.window_cap)
-            more = window - self.window
-            if more and leg.growth.take(more):
-                self.window = window
-                self._credit_at = window >> 2
-                count += more
-        self._credited = now
-        leg.machine.credit(self, count)
+        self._measured += count
+        if self.leg.rtt is not None:
+            count += self._grow(now, self.leg.rtt)
+        self.leg.machine.credit(self, count)
+
+    def _grow(self, now: float, rtt: float) -> int:
+        """By how much the window grows now. Judged over a round trip at least: shorter bursts say nothing of the path."""
+        seconds = now - self._measured_since
+        if seconds < max(rtt, LEAST_RTT):
+            return 0
+        leg = self.leg
+        window = wanted_window(self.window, self._measured, seconds, rtt, leg.shared.window_cap)
+        self._measured = 0
+        self._measured_since = now
+        more = window - self.window
+        if not more or not leg.growth.take(more):
+            return 0
+        self.window = window
+        self._credit_at = window >> 2
+        return more
 
     def overrun(self) -> None:
         """The server's budget for queued bytes is spent, and this stream has been stuck longest with the most."""

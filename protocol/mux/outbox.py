@@ -16,8 +16,9 @@ from typing import Final
 from protocol.mux.wire import HEADER, HEADER_BYTES
 
 FRONT_BYTES: Final = 4 * 1024 // HEADER_BYTES * HEADER_BYTES  # 341 urgent frames a batch; more wait for the next
-BATCH_BYTES: Final = 128 * 1024  # payload; 64-256 KiB carry the same, and small requests wait behind at most one batch
-TAIL_BYTES: Final = 4 * 1024  # headers, and the endings of streams when the payload room is used up
+BATCH_BYTES: Final = 128 * 1024
+"""Payload with its headers: whole TLS records. 64-256 KiB carry the same; small requests wait behind at most one batch."""
+TAIL_BYTES: Final = 4 * 1024  # for the endings of streams when the payload's room is used up
 LEAST_ROOM: Final = 1024  # lending less than this is not worth a frame: the batch counts as full
 POOL_KEEPS: Final = 8  # buffers kept for later; more are given back to the allocator
 
@@ -71,14 +72,14 @@ class Outbox:
     @property
     def free(self) -> int:
         """Payload bytes that the batch still has room for."""
-        return FRONT_BYTES + BATCH_BYTES - self.position
+        return FRONT_BYTES + BATCH_BYTES - HEADER_BYTES - self.position
 
     def lend(self, most: int) -> memoryview | None:
         """Room for up to `most` (at least 1) payload bytes of the next frame, or None: shut or full. `commit` follows
         before anything else is lent."""
         if self.shut:
             return None
-        room = FRONT_BYTES + BATCH_BYTES - self.position
+        room = FRONT_BYTES + BATCH_BYTES - HEADER_BYTES - self.position
         if most > room:
             if room < LEAST_ROOM:
                 return None
