@@ -66,20 +66,15 @@ class Downward:
         self.close_after = False
         self.count = 0
 
-    def attach(self, verdict: bool) -> None:
-        """A fresh stream: whether its first bytes are a verdict."""
-        self._partial = b""
-        self._scanned = 0
-        if verdict:
-            self.phase = Phase.VERDICT
-
-    def expect(self, request: RequestHead) -> None:
-        """The next request goes out; its answer is what comes next on the stream."""
+    def expect(self, request: RequestHead, *, verdict: bool) -> None:
+        """The next request goes out; its answer is what comes next on the stream, after a verdict where one is due."""
         self._request = request
         self._body = self.head = None
         self._interims = 0
         self.begun = self.continued = self.close_after = False
-        self.phase = Phase.HEAD
+        self._partial = b""
+        self._scanned = 0
+        self.phase = Phase.VERDICT if verdict else Phase.HEAD
 
     def say_continue(self) -> None:
         """Give the interim answer in place of an agent that can't."""
@@ -106,7 +101,7 @@ class Downward:
         conn = self._conn
         if self._out and not self._flush():
             return
-        stream = conn.stream
+        stream = conn.slot.port
         if stream is None:
             return
         for _ in range(READS_PER_TURN):
@@ -123,9 +118,9 @@ class Downward:
             try:
                 more = self._body_step(view) if self.phase is Phase.BODY else self._head_step(bytes(view))
             except HttpError as error:
-                conn.fail_response(error.message)
+                conn.refuse("upstream_bad_response", error.message)
                 return
-            if not more or conn.stream is not stream:
+            if not more or conn.slot.port is not stream:
                 return
         conn.reactor_soon(self.pump)
 
@@ -166,7 +161,7 @@ class Downward:
         if self.phase is Phase.VERDICT:
             after = self._verdict(data)
             if after is None:
-                return self.phase is Phase.VERDICT and self._conn.stream is not None
+                return self.phase is Phase.VERDICT and self._conn.slot.port is not None
             data = after
         while data and self.phase is Phase.HEAD:
             end = head_end(data)
@@ -180,7 +175,7 @@ class Downward:
             if head.status >= 200:
                 return self._answer(head, data)
             self._interim(head)
-        return self._conn.stream is not None
+        return self._conn.slot.port is not None
 
     def _verdict(self, data: bytes) -> bytes | None:
         """The bytes behind the frame; None when there are none to look at (yet)."""
@@ -199,7 +194,7 @@ class Downward:
         if not isinstance(message, StartProxyResp):
             raise HttpError(502, "upstream_bad_response", "the agent's verdict is another message")
         if message.code:
-            self._conn.verdict(message.code, message.message)
+            self._conn.refuse(message.code, message.message)
             return None
         self.phase = Phase.HEAD
         return decoder.leftover()
@@ -253,7 +248,7 @@ class Downward:
         if used < len(rest):
             if not body.done:
                 raise HttpError(502, "upstream_bad_response")
-            conn.poison_stream()
+            conn.slot.poisoned = True
         if self._out:
             self._out += out + rest[:used]
             return False
@@ -265,7 +260,7 @@ class Downward:
 
     def _body_step(self, view: memoryview) -> bool:
         conn, body = self._conn, self._body
-        stream = conn.stream
+        stream = conn.slot.port
         assert body is not None
         assert stream is not None
         size, skip = len(view), self._scanned
@@ -274,7 +269,7 @@ class Downward:
         else:
             end, ahead = (skip if body.done else body.scan(view, skip, size)), 0
         taken = self._send(view[:end])
-        if conn.stream is not stream:
+        if conn.slot.port is not stream:
             return False  # the visitor left
         self._scanned = ahead + end - taken
         if taken < end:
@@ -282,7 +277,7 @@ class Downward:
             return False
         if body.done and not self._scanned:
             if end < size:
-                conn.poison_stream()
+                conn.slot.poisoned = True
             self._finish()
         return True  # also when finished: reading to the end of what is there is what re-arms the port
 

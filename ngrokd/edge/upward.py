@@ -60,7 +60,7 @@ class Upward:
         self._write(head)
 
     def _write(self, data: bytes) -> None:
-        stream = self._conn.stream
+        stream = self._conn.slot.port
         assert stream is not None
         try:
             taken = stream.write(data)
@@ -91,7 +91,7 @@ class Upward:
     def pump(self) -> None:
         """Move what can be moved: on a readable visitor and on a stream with room again."""
         conn = self._conn
-        stream = conn.stream
+        stream = conn.slot.port
         if stream is None or self._dead:
             return
         if self._pending and not self._flush():
@@ -129,9 +129,9 @@ class Upward:
         conn = self._conn
         if self._pending:
             self._end_owed = True
-        elif conn.stream is not None and conn.native and not self._dead:
+        elif conn.slot.port is not None and conn.slot.native and not self._dead:
             try:
-                conn.stream.end_writing()
+                conn.slot.port.end_writing()
             except PortBroken:
                 self._gone()
 

@@ -18,16 +18,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ngrokd.edge.downward import Downward, Phase
+from ngrokd.edge.reading import HeadReader
+from ngrokd.edge.slot import StreamSlot
 from ngrokd.edge.upward import Upward
 from protocol.errors import Fault, HttpError
-from protocol.head import RequestHead, ResponseHead, head_end, parse_request
+from protocol.head import RequestHead, ResponseHead
 from protocol.link.linger import linger
 from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.relay import Relay, RelayEnd
 
 if TYPE_CHECKING:
     from ngrokd.edge.http import HttpEdge
-    from ngrokd.opener import Cancel
     from ngrokd.policy import Denial
     from ngrokd.tunnel import Tunnel
 
@@ -50,20 +51,15 @@ class VisitorConnection:
     Host must agree with; None on the http edge."""
 
     __slots__ = (
-        "_cancel_open",
-        "_counted",
         "_down",
         "_edge",
         "_head_begun",
-        "_in",
-        "_poisoned",
         "_progress",
+        "_reader",
         "_relay",
         "_retried",
-        "_seen",
         "_sent_head",
         "_served",
-        "_stream_used",
         "_timer",
         "_up",
         "address",
@@ -71,9 +67,8 @@ class VisitorConnection:
         "port",
         "request",
         "server_name",
+        "slot",
         "state",
-        "stream",
-        "tunnel",
     )
 
     def __init__(self, edge: HttpEdge, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:
@@ -84,19 +79,13 @@ class VisitorConnection:
         self.conn_id = edge.next_conn_id()
         self.state = State.HEAD
         self.request: RequestHead | None = None
-        self.tunnel: Tunnel | None = None  # the one that `stream` leads to
-        self.stream: Port | None = None
-        self._counted: Tunnel | None = None
-        self._stream_used = False  # an answer came over it already: the service may have closed it meanwhile
-        self._poisoned = False  # it said more than it was asked: not used again
+        self.slot = StreamSlot(self._opened)
+        self._reader = HeadReader()
         self._retried = False
         self._sent_head = b""
         self._served = 0
-        self._in = b""  # read but not parsed: a partial head, or a pipelined request
         self._head_begun = False
-        self._seen = 0  # bytes of `_in` that hold no end of a head: not searched again
         self._progress = 0
-        self._cancel_open: Cancel | None = None
         self._relay: Relay | None = None
         self._up = Upward(self)
         self._down = Downward(self)
@@ -116,12 +105,12 @@ class VisitorConnection:
     def _on_readable(self) -> None:
         if self.state is State.EXCHANGE and not self._up.done:
             self._up.pump()
-        elif self.state is State.HEAD or not self._in:
+        elif self.state is State.HEAD or not self._reader.rest:
             self._read_ahead()
 
     def _read_ahead(self) -> None:
         """Read once. Between exchanges that is a head; within one it is how the visitor's end or reset is noticed, and a
-        pipelined request waits in `_in` (more of it stays in the kernel)."""
+        pipelined request waits in the reader (more of it stays in the kernel)."""
         try:
             view = self.port.read()
         except PortBroken as error:
@@ -132,7 +121,7 @@ class VisitorConnection:
         if not view:
             self._visitor_ended()
             return
-        self._in = self._in + bytes(view) if self._in else bytes(view)
+        self._reader.feed(view)
         if self.state is State.HEAD:
             self._next_head()
 
@@ -149,29 +138,24 @@ class VisitorConnection:
         self.abort()
 
     def _next_head(self) -> None:
-        data = self._in
         try:
-            end = head_end(data, 0, self._seen)
-            if end < 0:
-                self._partial_head(len(data))
-                return
-            self._in = data[end:]
-            self._seen = 0
-            self._head_begun = False
-            request = self.request = parse_request(data[:end])
+            request = self._reader.next()
         except HttpError as error:
             self.refuse(error.code, error.message)
             return
-        self._retried = False
+        if request is None:
+            self._wait_for_more()
+            return
+        self.request = request
+        self._head_begun = self._retried = False
         self._decide(request)
 
-    def _partial_head(self, seen: int) -> None:
-        self._seen = seen
-        if seen and not self._head_begun:
+    def _wait_for_more(self) -> None:
+        """A partial head. The rest of it may be there already: an edge is not repeated."""
+        if not self._head_begun:
             self._head_begun = True
             if self._served:
                 self._timer.set(HEAD_SECONDS)
-        # The rest may be there already: an edge is not repeated.
         self._edge.reactor.soon(self._on_readable)
 
     # -- deciding
@@ -190,49 +174,38 @@ class VisitorConnection:
             if denial is not None:
                 self._deny(denial)
                 return
-        if self.stream is not None and (self.tunnel is not tunnel or self._poisoned):
-            self.drop_stream()
-        if self.stream is None:
-            self._open(tunnel)
-        else:
+        if self.slot.fits(tunnel):
             self._begin(tunnel, request)
+        else:
+            self.slot.close()
+            self._open(tunnel)
 
     def _open(self, tunnel: Tunnel) -> None:
         self.state = State.OPENING
-        self.tunnel = tunnel
-        start = self._edge.start_proxy(tunnel, self.conn_id, self.address)
-        self._cancel_open = None
-        cancel = tunnel.session.opener.open(start, self._opened)
-        if self.state is State.OPENING:
-            self._cancel_open = cancel
+        self.slot.open(tunnel, self._edge.start_proxy(tunnel, self.conn_id, self.address))
 
-    def _opened(self, outcome: Port | Fault) -> None:
-        self._cancel_open = None
-        tunnel, request = self.tunnel, self.request
+    def _opened(self, fault: Fault | None) -> None:
+        if fault is not None:
+            self.refuse(fault.code, fault.message)
+            return
+        port, tunnel, request = self.slot.port, self.slot.tunnel, self.request
+        assert port is not None
         assert tunnel is not None
         assert request is not None
-        if isinstance(outcome, Fault):
-            self.tunnel = None
-            self.refuse(outcome.code, outcome.message)
-            return
-        self.stream = outcome
-        self._stream_used = self._poisoned = False
-        outcome.on_readable = self._down.pump
-        outcome.on_writable = self._up.pump
-        self._count(tunnel)
+        port.on_readable = self._down.pump
+        port.on_writable = self._up.pump
         if self._retried:
-            self._down.expect(request)
-            self._down.attach("verdict" in tunnel.session.caps)
-            self.state = State.EXCHANGE
+            self._expect(tunnel, request)
             self._up.resend(self._sent_head)
         else:
             self._begin(tunnel, request)
 
-    def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
+    def _expect(self, tunnel: Tunnel, request: RequestHead) -> None:
         self.state = State.EXCHANGE
-        self._down.expect(request)
-        if not self._stream_used:
-            self._down.attach("verdict" in tunnel.session.caps)
+        self._down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
+
+    def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
+        self._expect(tunnel, request)
         if request.expect_continue and not tunnel.session.caps:
             # A 1.7 agent freezes on interim answers, so the edge gives this one.
             self._down.say_continue()
@@ -240,38 +213,22 @@ class VisitorConnection:
         if request.length:
             self._timer.set(STALL_SECONDS)
             self._progress = 0
+        reader = self._reader
         try:
-            self._in = self._up.begin(head, request, self._in)
+            reader.rest = self._up.begin(head, request, reader.rest)
         except HttpError as error:
             self.fail_request(error)
             return
         if not self._up.done:
             self._up.pump()
-        elif not self._in:
+        elif not reader.rest:
             self._read_ahead()
-
-    def _count(self, tunnel: Tunnel) -> None:
-        if self._counted is not tunnel:
-            self._uncount()
-            self._counted = tunnel
-            tunnel.traffic.connections += 1
-            tunnel.traffic.live += 1
-
-    def _uncount(self) -> None:
-        tunnel = self._counted
-        if tunnel is not None:
-            self._counted = None
-            tunnel.traffic.live -= 1
 
     # -- for the two halves
     @property
     def request_id(self) -> str:
         """Stands on error pages and in the logs: the connection's id and the number of the request on it."""
         return f"{self.conn_id}.{self._served + 1}"
-
-    @property
-    def native(self) -> bool:
-        return self.tunnel is not None and bool(self.tunnel.session.caps)
 
     @property
     def draining(self) -> bool:
@@ -285,23 +242,23 @@ class VisitorConnection:
 
     def edit_response(self, head: ResponseHead, added: bytes) -> bytes:
         """The head as the visitor gets it."""
-        return self._edge.edit_response(self.tunnel, head, added)
+        return self._edge.edit_response(self.slot.tunnel, head, added)
 
     def request_done(self) -> None:
         """The request is with the stream. What was read behind it is the next one; the port is re-armed."""
-        if not self._in and self.state is State.EXCHANGE:
+        if not self._reader.rest and self.state is State.EXCHANGE:
             self._read_ahead()
         if self._down.phase is Phase.DONE and self.state is State.EXCHANGE:
             self.response_done()
 
     def response_done(self) -> None:
         """The answer is with the visitor. When its request is complete too, the exchange is over."""
-        self._stream_used = True
+        self.slot.used = True
         if self._down.close_after or self._edge.draining:
             self._finish()
         elif self._up.finished:
             self._next_exchange()
-        elif self.stream is None:
+        elif self.slot.port is None:
             self._finish()
 
     def _next_exchange(self) -> None:
@@ -309,9 +266,9 @@ class VisitorConnection:
         self._served += 1
         self.state = State.HEAD
         head = self._down.head
-        if self._poisoned or (head is not None and not head.keep_alive):
-            self.drop_stream()
-        if self._in:
+        if self.slot.poisoned or (head is not None and not head.keep_alive):
+            self.slot.close()
+        if self._reader.rest:
             self._head_begun = True
             self._timer.set(HEAD_SECONDS)
             self._edge.reactor.soon(self._pipelined)
@@ -319,65 +276,56 @@ class VisitorConnection:
             self._timer.set(IDLE_SECONDS)
 
     def _pipelined(self) -> None:
-        if self.state is State.HEAD and self._in:
+        if self.state is State.HEAD and self._reader.rest:
             self._next_head()
 
     def _finish(self) -> None:
         """Nothing more comes from us. A visitor that may still be sending gets a moment to read the answer."""
         self._record()
-        self.drop_stream()
-        if self._up.done and not self._in:
-            self.close()
+        if self._up.done:
+            self.slot.close()
         else:
-            self._over()
+            self.slot.abort()
+        self._leave()
+        if self._up.done and not self._reader.rest:
+            self.port.close()
+        else:
             linger(self._edge.reactor, self.port)
 
     def _record(self) -> None:
-        tunnel, head = self._counted, self._down.head
-        if tunnel is not None:
-            tunnel.traffic.up += self._up.take_count()
-            tunnel.traffic.down += self._down.take_count()
+        """The exchange is over: bytes to the tunnel's counters, the rest to the observer."""
+        self._progress = 0
+        self.slot.add_traffic(self._up.take_count(), self._down.take_count())
         observer = self._edge.observer
         if observer is not None and self.request is not None:
-            observer(self, tunnel, head.status if head is not None else 0)
+            head = self._down.head
+            observer(self, self.slot.counted, head.status if head is not None else 0)
 
     # -- the stream's end
-    def drop_stream(self) -> None:
-        """Let the stream go in an orderly way: between exchanges."""
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.close()
-        self.tunnel = None
-
-    def poison_stream(self) -> None:
-        """It said more than it was asked (or is half dead): the exchange ends, the stream is not used again."""
-        self._poisoned = True
-
     def stream_spoke_unasked(self) -> None:
         """Bytes when nothing was expected: nobody's answer. They are dropped with their stream."""
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.abort()
+        self.slot.abort()
         if self.state is State.EXCHANGE and not self._up.finished:
             self._finish()
 
     def stream_ended(self, failure: str | None) -> None:
         """The stream ended (None: cleanly) or broke. What that means depends on how far the answer is."""
-        down, stream, self.stream = self._down, self.stream, None
-        if stream is not None:
-            stream.close()
+        down = self._down
+        self.slot.close()
         if self.state is State.HEAD:
             return  # between exchanges: the next request opens a new one
         if down.phase is Phase.DONE:
             if not self._up.finished:
                 self._finish()
-            return
-        if not down.begun:
+        elif not down.begun:
             self._ended_before_answer(failure)
-            return
+        else:
+            self._ended_within_answer(failure)
+
+    def _ended_within_answer(self, failure: str | None) -> None:
         try:
             if failure is None:
-                down.end_of_stream()
+                self._down.end_of_stream()
                 return
         except HttpError as error:
             failure = error.message
@@ -385,10 +333,10 @@ class VisitorConnection:
         self.abort()
 
     def _ended_before_answer(self, failure: str | None) -> None:
-        request, tunnel = self.request, self.tunnel
+        request, tunnel = self.request, self.slot.tunnel
         assert request is not None
         assert tunnel is not None
-        retriable = self._stream_used and self._down.untouched and not request.length and request.method in IDEMPOTENT
+        retriable = self.slot.used and self._down.untouched and not request.length and request.method in IDEMPOTENT
         if retriable and not self._retried:
             # RFC 9112, 9.3.1: the service closed an idle connection while this request was on its way.
             self._retried = True
@@ -396,30 +344,21 @@ class VisitorConnection:
         else:
             self.refuse("upstream_broke", failure or "the service closed the connection without an answer")
 
-    def verdict(self, code: str, message: str) -> None:
-        """The agent could not serve: it says why, the edge says it to the visitor."""
-        self.refuse(code, message)
-
     def upgrade(self, rest: bytes) -> None:
         """After 101 both sides own the connection; every byte passes as it is."""
-        stream = self.stream
-        assert stream is not None
         self._record()
-        self.stream = None
         self.state = State.OVER
         self._timer.clear()
-        if self._in:
-            self.port.unread(self._in)
-        if rest:
-            stream.unread(rest)
+        stream = self.slot.take()
+        assert stream is not None
+        self.port.unread(self._reader.rest)
+        stream.unread(rest)
         self._relay = Relay(self._edge.reactor, self.port, stream, on_end=self._upgrade_ended)
         self._relay.start()
 
     def _upgrade_ended(self, end: RelayEnd) -> None:
-        if self._counted is not None:
-            self._counted.traffic.up += end.up
-            self._counted.traffic.down += end.down
-        self._uncount()
+        self.slot.add_traffic(end.up, end.down)
+        self.slot.uncount()
         self._edge.forget(self)
 
     # -- refusing and failing
@@ -429,16 +368,15 @@ class VisitorConnection:
         self._answer_and_end(self._edge.page(self, code))
 
     def _deny(self, denial: Denial) -> None:
-        self._edge.refused(self, denial.code, "")
+        self._edge.refused(self, denial.code)
         self._answer_and_end(self._edge.denial_page(self, denial))
 
     def _answer_and_end(self, page: bytes) -> None:
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.abort() if self.state is State.EXCHANGE else stream.close()
-        if self.state is State.EXCHANGE and self._down.begun:
-            self.abort()
-            return
+        if self.state is State.EXCHANGE:
+            self.slot.abort()
+            if self._down.begun:
+                self.abort()
+                return
         try:
             whole = self.port.write(page) == len(page)
         except PortBroken:
@@ -446,7 +384,8 @@ class VisitorConnection:
         if not whole:
             self.abort()
             return
-        self._over()
+        self.slot.close()
+        self._leave()
         linger(self._edge.reactor, self.port)
 
     def fail_request(self, error: HttpError) -> None:
@@ -456,10 +395,6 @@ class VisitorConnection:
         else:
             self.refuse(error.code, error.message)
 
-    def fail_response(self, reason: str) -> None:
-        """The service broke HTTP. Nothing was sent: 502. Else a reset, so that nobody takes it for complete."""
-        self.refuse("upstream_bad_response", reason)
-
     def fail_visitor(self, reason: str) -> None:
         """The visitor is gone or broken."""
         self._edge.visitor_left(self, reason)
@@ -467,19 +402,13 @@ class VisitorConnection:
 
     # -- time
     def _on_timer(self) -> None:
-        if self.state is State.HEAD:
-            if self._head_begun or not self._served:
-                self._head_late()
+        if self.state is State.EXCHANGE:
+            self._check_progress()
+        elif self.state is State.HEAD:
+            if self._reader.rest:
+                self.refuse("request_timeout")
             else:
                 self.close()
-        elif self.state is State.EXCHANGE:
-            self._check_progress()
-
-    def _head_late(self) -> None:
-        if self._in:
-            self.refuse("request_timeout")
-        else:
-            self.close()
 
     def _check_progress(self) -> None:
         """A visitor that is waited for must move; an answer may take as long as it takes."""
@@ -494,8 +423,8 @@ class VisitorConnection:
     # -- the end
     def close(self) -> None:
         """Orderly end between exchanges."""
-        self._let_go_of_stream()
-        self._over()
+        self.slot.close()
+        self._leave()
         self.port.close()
 
     def abort(self) -> None:
@@ -503,30 +432,20 @@ class VisitorConnection:
         if self._relay is not None:
             self._relay.abort("the server ends")
             return
-        self._let_go_of_stream()
-        self._over()
+        self.slot.abort()
+        self._leave()
         self.port.abort()
 
-    def _let_go_of_stream(self) -> None:
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            stream.close() if self.state is State.HEAD else stream.abort()
+    def _leave(self) -> None:
+        """This object's part is over; the port is closed by whoever called."""
+        if self.state is not State.OVER:
+            self.state = State.OVER
+            self._timer.clear()
+            self.slot.uncount()
+            self.port.on_readable = self.port.on_writable = ignore
+            self._edge.forget(self)
 
-    def _over(self) -> None:
-        if self.state is State.OVER:
-            return
-        self.state = State.OVER
-        if self._cancel_open is not None:
-            self._cancel_open()
-            self._cancel_open = None
-        self._timer.clear()
-        self._uncount()
-        self.port.on_readable = self.port.on_writable = ignore
-        self._edge.forget(self)
-
-    def end_if_idle(self) -> bool:
-        """For a drain that has run out of grace, and for the reaper: close when between exchanges."""
-        if self.state is State.HEAD and not self._in:
+    def end_if_idle(self) -> None:
+        """For the end of a drain: close when between exchanges."""
+        if self.state is State.HEAD and not self._reader.rest:
             self.close()
-            return True
-        return False
