@@ -16,15 +16,16 @@ import trio
 
 from ngrokd.control import Services, serve_control
 from ngrokd.gate import Arrival
-from ngrokd.log import log_fault
+from ngrokd.legs import LegSet
 from ngrokd.pool import LinkPool
 from protocol.address import plain_ip
 from protocol.errors import Blame, Fault, LinkError
 from protocol.link.framed import FramedLink
 from protocol.link.listener import Listener
+from protocol.link.logs import log_fault
 from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
-from protocol.messages import Auth, Message, RegProxy
+from protocol.messages import Auth, Message, RegLeg, RegLegResp, RegProxy
 from protocol.session import link_kind
 
 FIRST_FRAME_TIMEOUT = 10.0  # seconds from accept, TLS handshake included, as in 1.7
@@ -89,6 +90,8 @@ class TunnelPort:
                 case RegProxy():
                     self._join(link, first)
                     handed_over = True
+                case RegLeg():
+                    handed_over = await self._join_leg(link, first)
                 case None:
                     log.debug("a link was closed without a word")
         except trio.TooSlowError:
@@ -119,6 +122,26 @@ class TunnelPort:
         self._strangers[peer] -= 1
         if not self._strangers[peer]:
             del self._strangers[peer]
+
+    async def _join_leg(self, link: FramedLink, registration: RegLeg) -> bool:
+        """Take a leg into its session, or tell the agent why not; whether the set owns the port now."""
+        session = self._services.registry.session(registration.client_id)
+        opener = session.opener if session is not None else None
+        error = ""
+        if session is None or not session.admits(registration.client_id, registration.ticket):
+            error = "no such session"  # one answer for all wrong credentials
+        elif not isinstance(opener, LegSet):
+            error = "the session has no mux capability"
+        elif not opener.has_room:
+            error = "the session has enough legs"
+        with trio.fail_after(FIRST_FRAME_TIMEOUT):
+            await link.send(RegLegResp(error))
+        if not isinstance(opener, LegSet) or error:
+            return False
+        port = link.release()
+        with self._services.reactor.turn():
+            opener.join(port)
+        return True
 
     def _join(self, link: FramedLink, registration: RegProxy) -> None:
         """Hand a proxy link to its session's pool. Nothing is answered to a wrong one, as in 1.7: it is closed."""

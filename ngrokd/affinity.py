@@ -16,10 +16,10 @@ from pathlib import Path
 
 import trio
 
-from ngrokd.log import Log
 from ngrokd.state import read_file
 from protocol.errors import ConfigError
 from protocol.link.files import write_atomic
+from protocol.link.logs import Log
 
 FORMAT = 1
 MAX_ENTRIES = 20_000  # the least recently used go; about 2 MB on disk

@@ -20,11 +20,11 @@ from typing import Any, TextIO
 import click
 import trio
 
-from ngrokd.argv import normalise
-from ngrokd.log import LogSink, open_log
 from ngrokd.server import Server
 from ngrokd.settings import Flag, Settings, flags, settings_from
+from protocol.argv import normalise
 from protocol.errors import ConfigError, Fault
+from protocol.link.logs import LogSink, open_log
 
 PROGRAM = "ngrokd"
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2

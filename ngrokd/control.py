@@ -16,7 +16,7 @@ import trio
 
 from ngrokd.declare import Declarer
 from ngrokd.gate import Admission, Arrival, Gate
-from ngrokd.log import Log, log_fault
+from ngrokd.legs import LegHouse, LegSet
 from ngrokd.outbox import Outbox
 from ngrokd.pool import LinkPool
 from ngrokd.registry import Departure, Registry
@@ -24,6 +24,7 @@ from ngrokd.session import AgentInfo, Identity, Session, SessionKey
 from protocol.errors import Blame, Fault, LinkError, RefusedError
 from protocol.frames import FRAME_CAP
 from protocol.link.framed import FramedLink
+from protocol.link.logs import Log, log_fault
 from protocol.link.reactor import Reactor
 from protocol.messages import (
     CLASSIC_VERSION,
@@ -35,6 +36,7 @@ from protocol.messages import (
     NewTunnel,
     Ping,
     Pong,
+    ReqLeg,
     ReqProxy,
     ReqTunnel,
     TunnelClosed,
@@ -57,6 +59,7 @@ class Services:
     gate: Gate
     reactor: Reactor
     log: Log
+    legs: LegHouse
     caps: tuple[str, ...]  # the capabilities that this server offers
 
 
@@ -89,7 +92,13 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
     session, outbox = _enter(services, (link, order), auth, arrival, admission)
     log = log.bind(session=session.id)
     dialect = " ".join(sorted(session.caps)) or "classic"
-    log.info("agent logged in", version=auth.mm_version, os=auth.os, dialect=dialect, account=session.identity.account)
+    log.info(
+        "agent logged in",
+        version=session.agent.version,
+        os=session.agent.os,
+        dialect=dialect,
+        account=session.identity.account,
+    )
     control = _Control(services, session, outbox, (link, order), log)
     try:
         await control.run()
@@ -134,7 +143,7 @@ def _enter(
         ticket=new_ticket() if "ticket" in caps else None,
         account=admission.account,
     )
-    opener = _opener(services, outbox)
+    opener = _opener(services, outbox, caps)
     session = Session(identity, _agent_info(auth, arrival), frozenset(caps), outbox, opener)
     dismiss(
         services, services.registry.replace(session), "replaced by a newer connection of the same agent", "taken_over"
@@ -145,7 +154,9 @@ def _enter(
     return session, outbox
 
 
-def _opener(services: Services, outbox: Outbox) -> LinkPool:
+def _opener(services: Services, outbox: Outbox, caps: tuple[str, ...]) -> LinkPool | LegSet:
+    if "mux" in caps:
+        return LegSet(services.legs, lambda: outbox.send(ReqLeg()))
     return LinkPool(services.reactor, lambda: outbox.send(ReqProxy()))
 
 
@@ -302,4 +313,8 @@ class _Control:
                 return
 
     def _last_sign(self, sign: Sign) -> float:
-        return self._last_ping if sign is Sign.PING else self._link.last_received
+        if sign is Sign.PING:
+            return self._last_ping
+        opener = self._session.opener
+        on_legs = opener.heard if isinstance(opener, LegSet) else float("-inf")
+        return max(self._link.last_received, on_legs)

@@ -13,11 +13,9 @@ import ssl
 import trio
 
 from ngrokd.edge.http import EdgeWorld, HttpEdge
-from ngrokd.log import Log
-from ngrokd.registry import Registry
-from ngrokd.tunnel import Tunnel
 from protocol.errors import Fault
 from protocol.link.listener import Listener
+from protocol.link.logs import Log
 from protocol.link.plain import PlainPort
 from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
@@ -98,22 +96,6 @@ class PublicEdges:
         """End all visitors, with resets."""
         for edge in self._edges.values():
             edge.abort()
-
-
-class BehindProxy:
-    """Routes of a server behind somebody else's proxy (`-publicUrl`): http and https tunnels come in by one listener."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def lookup(self, _scheme: str, host: str) -> Tunnel | None:
-        return self._registry.lookup("http", host) or self._registry.lookup("https", host)
-
-
-class Pages:
-    def render(self, code: str, request_id: str, request: object, fields: object = ()) -> bytes:
-        body = f"{code} {request_id}\n".encode()
-        return b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def compile_policy(http_auth: str, options: object) -> None:

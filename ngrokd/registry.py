@@ -48,10 +48,12 @@ class Departure:
 
 
 class Registry:
-    """The one place where routing is decided. `new_id` makes tunnel ids (unguessable, unique)."""
+    """The one place where routing is decided. `new_id` makes tunnel ids (unguessable, unique). `one_listener`: https tunnels
+    come in by the http listener too, because somebody else's proxy stands before it (`-publicUrl`)."""
 
-    def __init__(self, new_id: Callable[[], str]) -> None:
+    def __init__(self, new_id: Callable[[], str], *, one_listener: bool = False) -> None:
         self._new_id = new_id
+        self._one_listener = one_listener
         self._exact: dict[tuple[str, str], Tunnel] = {}
         self._wild: dict[tuple[str, str], Tunnel] = {}  # apart, so that the usual lookup is one step
         self._ports: dict[int, Tunnel] = {}
@@ -66,8 +68,15 @@ class Registry:
     def lookup(self, scheme: str, host: str) -> Tunnel | None:
         """The tunnel for a normalised host: an exact name before a wildcard, the longest wildcard before shorter ones."""
         found = self._exact.get((scheme, host))
-        if found is not None or not self._wild:
+        if found is not None:
             return found
+        if self._wild:
+            found = self._wildcard(scheme, host)
+        if found is None and self._one_listener and scheme == "http":
+            return self.lookup("https", host)
+        return found
+
+    def _wildcard(self, scheme: str, host: str) -> Tunnel | None:
         for wildcard in wildcards_for(host):
             found = self._wild.get((scheme, wildcard))
             if found is not None:

@@ -24,25 +24,27 @@ from ngrokd.certs import ServerCertificate
 from ngrokd.control import Services
 from ngrokd.declare import Declarer
 from ngrokd.edge.http import EdgeWorld
+from ngrokd.edge.pages import Pages
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import AddressGate, Gate
+from ngrokd.legs import LegHouse
 from ngrokd.listening import open_listeners
-from ngrokd.log import Log
 from ngrokd.naming import Naming
-from ngrokd.public import BehindProxy, Pages, PublicEdges, compile_policy
+from ngrokd.public import PublicEdges, compile_policy
 from ngrokd.registry import Registry
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
 from protocol.address import HostPort, plain_ip
 from protocol.link.epoll import EpollReactor
 from protocol.link.epoll import available as epoll_available
+from protocol.link.logs import Log
 from protocol.link.reactor import Reactor
 from protocol.link.tasks import TaskReactor
 from protocol.messages import GoAway
 from protocol.names import PublicUrls, Zone
 from protocol.secret import new_request_id
+from protocol.session import CAPABILITIES
 
-CAPABILITIES = ("ticket", "close", "options", "verdict", "bye")
 AFFINITY_FILE = "names.json"
 RENEWAL_CHECK = 12 * 3600.0  # seconds between two looks at the certificate's age
 DRAIN_LOOK = 0.05  # seconds between two looks at who is left while draining
@@ -140,6 +142,7 @@ class Server:
                 finally:
                     parts.public.abort()
                     parts.tcp.abort()
+                    parts.services.legs.close()
                     system.cancel_scope.cancel()
         finally:
             listeners.close()
@@ -173,15 +176,14 @@ class Server:
 
     def _build(self, state: StateDirectory, reactor: Reactor, context: ssl.SSLContext, ports: dict[str, int]) -> _Parts:
         settings, log = self.settings, self.log
-        registry = Registry(new_request_id)
+        registry = Registry(new_request_id, one_listener=settings.public_url is not None)
         affinity = Affinity()
         file = AffinityFile(affinity, settings.registry_cache_file or state.file(AFFINITY_FILE), log)
         tcp = TcpEdge(reactor, settings.tcp_ports, log)
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
         declarer = Declarer(registry, naming, affinity, tcp, compile_policy, file.touch)
-        services = Services(registry, declarer, self._gate, reactor, log, CAPABILITIES)
-        routes = BehindProxy(registry) if settings.public_url is not None else registry
-        world = EdgeWorld(reactor, routes, Pages(), lambda _scheme, _host: False)
+        services = Services(registry, declarer, self._gate, reactor, log, LegHouse(reactor), CAPABILITIES)
+        world = EdgeWorld(reactor, registry, Pages(), lambda _scheme, _host: False, log=log)
         public = PublicEdges(world, context, log)
         return _Parts(services, public, tcp, TunnelPort(services, context), file)
 

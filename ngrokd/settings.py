@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from ngrokd.log import LEVELS, LogFormat
 from protocol.address import HostPort, parse_listen
 from protocol.errors import ConfigError, Fault
+from protocol.link.logs import LEVELS, LogFormat
 from protocol.names import normalize_host
 
 MAX_GRACE = 3600.0

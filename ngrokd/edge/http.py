@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ngrokd.registry import Registry
     from ngrokd.tunnel import Tunnel
     from protocol.head import RequestHead, ResponseHead
+    from protocol.link.logs import Log
     from protocol.link.port import Port
     from protocol.link.reactor import Reactor
 
@@ -45,6 +46,7 @@ class EdgeWorld:
     pages: Pages
     away: Callable[[str, str], bool]
     observer: Observer | None = None
+    log: Log | None = None  # None: structlog's own, for tests
 
 
 class HttpEdge:
@@ -64,7 +66,7 @@ class HttpEdge:
         self._proto_line = f"X-Forwarded-Proto: {scheme}\r\n".encode()
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
-        self._log = structlog.get_logger("edge").bind(edge=scheme)
+        self._log = (world.log or structlog.get_logger("edge")).bind(edge=scheme)
         self.visitors: set[VisitorConnection] = set()
 
     def serve(self, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:

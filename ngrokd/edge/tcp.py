@@ -15,12 +15,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ngrokd.log import Log, log_fault
 from ngrokd.settings import PortRange
 from protocol.address import client_addr
 from protocol.errors import Blame, Fault, WireError
 from protocol.frames import FIRST_FRAME_CAP, FrameDecoder
 from protocol.link.listener import OUT_OF, Listener, bind
+from protocol.link.logs import Log, log_fault
 from protocol.link.plain import PlainPort
 from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
