@@ -10,6 +10,7 @@ one that was told to stop is exit 0. Flags are written with one dash, as in 1.7;
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def build() -> click.Group:
     """The click group: one option for each flag of Settings, and the commands."""
-    group = click.Group(
+    group = _Group(
         PROGRAM,
         callback=_serve_unless_command,
         params=[_option(field, flag) for field, flag in flags().items()],
@@ -76,16 +77,28 @@ def build() -> click.Group:
     return group
 
 
+class _Group(click.Group):
+    """Shows flags with one dash, the way they are written everywhere else."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace("  --", "  -")
+
+
 def _option(field: str, flag: Flag) -> click.Option:
     if _is_switch(field):
-        kind: dict[str, Any] = {"type": click.BOOL, "metavar": "[=true|false]"}
+        metavar = "[=true|false]"
     else:
-        kind = {"type": str, "metavar": flag.metavar}
+        metavar = flag.metavar
     default = Settings.model_fields[field].default
-    shown = "" if default is None or default == "" else f"  [{_shown(default)}]"
+    shown = "" if default in (None, "", False) else f"  [{_shown(default)}]"
     return click.Option(
-        [f"--{flag.name}", field], envvar=[*flag.env, f"NGROKD_{field.upper()}"], help=f"{flag.help}{shown}", default=None, **kind
-    )  # fmt: skip
+        [f"--{flag.name}", field],
+        envvar=[*flag.env, f"NGROKD_{field.upper()}"],
+        help=f"{flag.help}{shown}",
+        default=None,
+        type=str,
+        metavar=metavar,
+    )
 
 
 def _shown(default: object) -> str:
@@ -196,7 +209,7 @@ def _one_line(fault: Fault) -> str:
 def _usage_text(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         name = error.option_name.lstrip("-")
-        near = [word.lstrip("-") for word in error.possibilities or []]
+        near = difflib.get_close_matches(name, [flag.name for flag in flags().values()], n=1)
         hint = f"did you mean -{near[0]}?" if near else "see ngrokd -help"
         return f"unknown flag -{name}; {hint}"
     text = error.format_message().rstrip(".").replace("'--", "'-").replace(" --", " -")

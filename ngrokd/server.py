@@ -35,6 +35,7 @@ from ngrokd.registry import Registry
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
 from protocol.address import HostPort, plain_ip
+from protocol.errors import ConfigError
 from protocol.link.epoll import EpollReactor
 from protocol.link.epoll import available as epoll_available
 from protocol.link.logs import Log
@@ -124,6 +125,8 @@ class Server:
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`, or until cancelled (then visitors are reset). Raises Fault when it can't start."""
+        if self.settings.admin_addr is not None:
+            raise ConfigError("-adminAddr: this version has no listener for the operator", hint="leave it out")
         state = await trio.to_thread.run_sync(self._open_state)
         context = certs.server_context(await self._load_certificate(state))
         listeners = _Listeners()

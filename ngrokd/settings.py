@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from protocol.address import HostPort, parse_listen
 from protocol.errors import ConfigError, Fault
@@ -136,6 +136,15 @@ class Settings(BaseModel):
     log_level: Annotated[str, Flag("log-level", "DEBUG, INFO, WARNING or ERROR", "LEVEL")] = "INFO"
     log_format: Annotated[LogFormat, Flag("logFormat", "auto, console or json", "FORMAT")] = LogFormat.AUTO
 
+    @model_validator(mode="after")
+    def _pair(self) -> Settings:
+        if (self.tls_crt is None) != (self.tls_key is None):
+            missing, present = ("-tlsKey", "-tlsCrt") if self.tls_key is None else ("-tlsCrt", "-tlsKey")
+            raise ValueError(
+                f"{present} is given without {missing}: give both, or neither for ngrokd's own certificate"
+            )
+        return self
+
     @field_validator("domain")
     @classmethod
     def _domain(cls, value: str) -> str:
@@ -180,7 +189,8 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "?"
-        flag = flags().get(name)
         reason = str(first["msg"]).removeprefix("Value error, ")
-        raise ConfigError(f"-{flag.name if flag else name}: {reason}", hint="see ngrokd -help") from error
+        if first["loc"]:
+            flag = flags().get(str(first["loc"][0]))
+            reason = f"-{flag.name if flag else first['loc'][0]}: {reason}"
+        raise ConfigError(reason, hint="see ngrokd -help") from error
