@@ -195,6 +195,24 @@ class RequestHead:
             head = (raw[: self._start] if line is None else line) + serialise(self.fields, instead, drop)
         return head + added + b"\r\n"
 
+    def edited(self, added: bytes, drop: frozenset[bytes]) -> RequestHead:
+        """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put
+        before what is added there. `fields` shows what was received."""
+        other = _Edited.__new__(_Edited)
+        for slot in RequestHead.__slots__:
+            setattr(other, slot, getattr(self, slot))
+        other.more, other.less = added, drop
+        return other
+
+
+class _Edited(RequestHead):
+    __slots__ = ("less", "more")
+    more: bytes
+    less: frozenset[bytes]
+
+    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
+        return super().forward(self.more + added, self.less | drop)
+
 
 _CONNECTION_GOES: Final = {b"connection": b""}
 

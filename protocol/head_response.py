@@ -129,6 +129,24 @@ class ResponseHead:
         parts += (raw[at:-2], added, b"\r\n")
         return b"".join(parts)
 
+    def edited(self, added: bytes, drop: frozenset[bytes]) -> ResponseHead:
+        """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put
+        before what is added there. `fields` shows what was received."""
+        other = _Edited.__new__(_Edited)
+        for slot in ResponseHead.__slots__:
+            setattr(other, slot, getattr(self, slot))
+        other.more, other.less = added, drop
+        return other
+
+
+class _Edited(ResponseHead):
+    __slots__ = ("less", "more")
+    more: bytes
+    less: frozenset[bytes]
+
+    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
+        return super().forward(self.more + added, self.less | drop)
+
 
 _USUAL: Final = dict.fromkeys(HOP_BY_HOP, b"") | {b"transfer-encoding": _CHUNKED_LINE}
 
