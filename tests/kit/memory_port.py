@@ -15,7 +15,20 @@ from protocol.link.stream import PortStream
 class MemoryPort(Port):
     """One end; `memory_pair` makes two."""
 
-    __slots__ = ("_early", "_ended", "_full", "_reactor", "_reset", "_room", "_stream", "closed", "far", "incoming", "moved", "peer_address")
+    __slots__ = (
+        "_early",
+        "_ended",
+        "_full",
+        "_reactor",
+        "_reset",
+        "_room",
+        "_stream",
+        "closed",
+        "far",
+        "incoming",
+        "moved",
+        "peer_address",
+    )
 
     def __init__(self, room: int) -> None:
         super().__init__()

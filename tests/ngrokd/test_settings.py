@@ -1,0 +1,102 @@
+"""Settings: every flag once, texts checked, errors that name the flag and repeat nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ngrokd.settings import PortRange, PublicUrl, Settings, flags, settings_from
+from protocol.address import HostPort
+from protocol.errors import ConfigError
+
+
+def test_every_field_has_a_flag_and_1_7s_names_are_kept() -> None:
+    assert set(flags()) == set(Settings.model_fields)
+    names = [flag.name for flag in flags().values()]
+    assert len(set(names)) == len(names)
+    assert {"httpAddr", "httpsAddr", "tunnelAddr", "domain", "tlsCrt", "tlsKey", "log", "log-level"} <= set(names)
+    assert "VHOST" in flags()["vhost"].env
+    assert "REGISTRY_CACHE_FILE" in flags()["registry_cache_file"].env
+
+
+def test_defaults_are_1_7s_but_for_domain_and_level() -> None:
+    settings = settings_from({})
+    assert (settings.http_addr, settings.https_addr, settings.tunnel_addr) == (
+        HostPort("", 80),
+        HostPort("", 443),
+        HostPort("", 4443),
+    )
+    assert settings.domain == "localhost"
+    assert settings.log == "stdout"
+    assert settings.open is False
+
+
+def test_texts_are_understood() -> None:
+    settings = settings_from(
+        {
+            "http_addr": "",
+            "https_addr": "127.0.0.1:0",
+            "tunnel_addr": "[::1]:4443",
+            "domain": "Example.ME.",
+            "public_url": "https://*.example.me",
+            "tcp_ports": "2000-2999",
+            "grace": "1.5",
+            "open": "true",
+            "log_level": "warning",
+            "state_dir": "/s",
+        }
+    )
+    assert settings.http_addr is None
+    assert settings.https_addr == HostPort("127.0.0.1", 0)
+    assert settings.tunnel_addr == HostPort("::1", 4443)
+    assert settings.domain == "Example.ME"
+    assert settings.public_url == PublicUrl("https", "example.me", 443)
+    assert settings.tcp_ports == PortRange(2000, 2999)
+    assert 2000 in settings.tcp_ports
+    assert 3000 not in settings.tcp_ports
+    assert (settings.grace, settings.open, settings.log_level, settings.state_dir) == (1.5, True, "WARNING", Path("/s"))
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "flag"),
+    [
+        ("http_addr", "::1:80", "-httpAddr"),
+        ("http_addr", ":70000", "-httpAddr"),
+        ("tunnel_addr", "", "-tunnelAddr"),
+        ("domain", "a:80", "-domain"),
+        ("domain", "*.me", "-domain"),
+        ("domain", "", "-domain"),
+        ("public_url", "ftp://x", "-publicUrl"),
+        ("public_url", "https://x/path", "-publicUrl"),
+        ("public_url", "https://[x", "-publicUrl"),
+        ("tcp_ports", "80-90", "-tcpPorts"),
+        ("tcp_ports", "3000-2000", "-tcpPorts"),
+        ("tcp_ports", "2000", "-tcpPorts"),
+        ("grace", "soon", "-grace"),
+        ("grace", "-1", "-grace"),
+        ("log_level", "LOUD", "-log-level"),
+        ("log", "", "-log"),
+        ("log_format", "xml", "-logFormat"),
+        ("open", "perhaps", "-open"),
+    ],
+)
+def test_errors_name_the_flag(field: str, text: str, flag: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({field: text})
+    assert caught.value.message.startswith(f"{flag}: ")
+    assert "\n" not in caught.value.message
+
+
+def test_one_half_of_a_pair_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="^-tlsKey is given without -tlsCrt"):
+        settings_from({"tls_key": "/k"})
+
+
+def test_settings_are_frozen_and_closed() -> None:
+    settings = settings_from({})
+    with pytest.raises(ValidationError):
+        settings.open = True  # type: ignore[misc]
+    with pytest.raises(ConfigError):
+        settings_from({"surprise": "1"})
