@@ -1,0 +1,236 @@
+"""Legs and native sessions, against a small native server over TLS on loopback."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+
+from ngrokc.agent import Agent, AgentSettings
+from ngrokc.events import Event, StateChanged, Subscription, TunnelClosed, TunnelOnline, TunnelRefused
+from ngrokc.identity import Identity
+from ngrokc.tunnel_spec import TunnelSpec
+from protocol.address import HostPort
+from protocol.errors import RefusedError
+from protocol.frames import take
+from protocol.link.port import Port
+from protocol.messages import (
+    Auth,
+    AuthResp,
+    CloseTunnel,
+    GoAway,
+    Message,
+    NewTunnel,
+    Ping,
+    Pong,
+    RegLeg,
+    ReqLeg,
+    ReqTunnel,
+    StartProxy,
+    StartProxyResp,
+)
+from protocol.messages import TunnelClosed as TunnelClosedMessage
+from tests.kit.go_wire import server_context
+from tests.kit.native_server import NativeServer
+from tests.ngrokc.test_agent import private_service, spec
+
+GET = b"GET / HTTP/1.1\r\nHost: test.ngrok.me\r\n\r\n"
+
+
+@dataclass
+class World:
+    server: NativeServer
+    agent: Agent
+    events: Subscription
+
+    async def until(self, wanted: Callable[[Event], bool]) -> Event:
+        with trio.fail_after(10):
+            async for event in self.events:
+                if wanted(event):
+                    return event
+        raise AssertionError("the agent ended")
+
+    async def online(self) -> TunnelOnline:
+        event = await self.until(lambda event: isinstance(event, TunnelOnline))
+        assert isinstance(event, TunnelOnline)
+        return event
+
+
+@asynccontextmanager
+async def world(*specs: TunnelSpec, server: NativeServer | None = None) -> AsyncIterator[World]:
+    async with trio.open_nursery() as nursery:
+        server = server or NativeServer(server_context())
+        await nursery.start(server.serve)
+        agent = Agent(AgentSettings(HostPort("127.0.0.1", server.port), identity=Identity()), specs)
+        with agent.events.subscribe() as events:
+            nursery.start_soon(agent.run)
+            yield World(server, agent, events)
+            nursery.cancel_scope.cancel()
+
+
+async def first_frame(port: Port) -> tuple[Message, bytes]:
+    """The verdict on a stream and the bytes that came with it."""
+    data = b""
+    with trio.fail_after(10):
+        while (found := take(data)) is None:
+            more = await port.stream().receive_some()
+            assert more
+            data += more
+    return found[0], data[found[1] :]
+
+
+@pytest.fixture(scope="module")
+def certificate() -> ssl.SSLContext:
+    return server_context()
+
+
+async def test_a_visitor_on_a_stream() -> None:
+    async with private_service() as port, world(spec("web", port, "http", "https", subdomain="test")) as w:
+        assert (await w.online()).url == "http://test.ngrok.me"
+        request = await w.server.seen(ReqTunnel)
+        assert request.protocol == "http+https"
+        registration = await w.server.seen(RegLeg)
+        assert (registration.ticket, registration.leg) == (w.server.tickets[0], 1)
+        stream = await w.server.visit(StartProxy("http://test.ngrok.me", "192.0.2.1:5", "t1", "c1", "http"), GET)
+        verdict, body = await first_frame(stream)
+        assert verdict == StartProxyResp()
+        with trio.fail_after(10):
+            while not body.endswith(b"hello"):
+                body += await stream.stream().receive_some()
+        status = w.agent.status()
+        assert (status.active, status.connections) == (1, 1)
+        stream.close()
+
+
+async def test_a_service_that_is_down_gives_a_verdict() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        stream = await w.server.visit(StartProxy("http://test.ngrok.me", "192.0.2.1:5", "t1"), GET)
+        verdict, rest = await first_frame(stream)
+        assert isinstance(verdict, StartProxyResp)
+        assert (verdict.code, rest) == ("upstream_refused", b"")
+        with trio.fail_after(10):
+            assert await stream.stream().receive_some() == b""
+        stream.close()
+
+
+async def test_an_unknown_tunnel_gives_a_verdict() -> None:
+    async with world() as w:
+        stream = await w.server.visit(StartProxy("http://other.ngrok.me", "192.0.2.1:5", "t9"))
+        verdict, _ = await first_frame(stream)
+        assert isinstance(verdict, StartProxyResp)
+        assert verdict.code == "unknown_tunnel"
+        stream.close()
+
+
+async def test_legs_are_added_and_dialled_again() -> None:
+    async with world() as w:
+        first = await w.server.leg()
+        await w.server.links[0].send(ReqLeg())
+        await w.server.leg(2)
+        with w.server.reactor.turn():
+            first.abort()
+        registration = await w.server.seen(RegLeg, 3)
+        assert registration.leg == 3
+        await w.server.until(lambda: len(w.server.legs) == 2)
+
+
+async def test_a_server_that_has_enough_legs_is_left_alone() -> None:
+    async with world() as w:
+        await w.server.leg()
+        w.server.refuse_legs = "enough"
+        await w.server.links[0].send(ReqLeg())
+        await w.server.seen(RegLeg, 2)
+        await w.server.links[0].send(Ping())
+        await w.server.seen(Pong)
+        assert len(w.server.legs) == 1
+
+
+async def test_resume_carries_the_last_ticket() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        auth = await w.server.seen(Auth)
+        assert auth.resume is None
+        await w.server.links[0].aclose()
+        await w.online()
+        again = await w.server.seen(Auth, 2)
+        assert again.client_id == auth.client_id
+        assert again.resume == w.server.tickets[0]
+
+
+async def test_going_away_dials_anew_before_letting_go() -> None:
+    async with private_service(b"") as port, world(spec("web", port, "http", subdomain="test")) as w:
+        await w.online()
+        stream = await w.server.visit(StartProxy("http://test.ngrok.me", "192.0.2.1:5", "t1"), b"one ")
+        _, body = await first_frame(stream)
+        await w.server.links[0].send(GoAway(30, "restart"))
+        await w.online()
+        assert len(w.server.links) == 2
+        with trio.fail_after(10):
+            while body != b"one ":
+                body += await stream.stream().receive_some()
+            await stream.stream().send_all(b"two")
+            assert await stream.stream().receive_some() == b"two"
+        stream.close()
+
+
+async def test_a_name_taken_over_is_not_asked_for_again() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        await w.server.links[0].send(TunnelClosedMessage("t1", "taken_over", "another session took it"))
+        event = await w.until(lambda event: isinstance(event, TunnelClosed))
+        assert isinstance(event, TunnelClosed)
+        assert event.code == "taken_over"
+        await w.server.links[0].aclose()
+        await w.server.seen(Auth, 2)
+        await w.until(lambda event: isinstance(event, StateChanged) and event.state == "online")
+        await w.server.links[-1].send(Ping())
+        await w.server.seen(Pong)
+        assert sum(isinstance(message, ReqTunnel) for message in w.server.got) == 1
+
+
+async def test_closing_a_tunnel_tells_the_server() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        assert await w.agent.close_tunnel("web")
+        assert (await w.server.seen(CloseTunnel)).tunnel_id == "t1"
+
+
+async def test_a_refusal_names_the_whole_request() -> None:
+    server = NativeServer(server_context())
+    server.refuse_tunnel = NewTunnel("", "", "", "the name is taken", "name_taken")
+    async with world(spec("web", 1, "http", "https", subdomain="test"), server=server) as w:
+        event = await w.until(lambda event: isinstance(event, TunnelRefused))
+        assert event == TunnelRefused("web", "http+https", "name_taken", "the name is taken", retry=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "retry", "final"), [("bad_token", None, True), ("busy", True, False), ("odd", None, False)]
+)
+async def test_a_refused_login(code: str, retry: bool | None, final: bool) -> None:
+    server = NativeServer(server_context())
+    server.refuse_login = AuthResp(error="no", code=code, retry=retry)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        agent = Agent(AgentSettings(HostPort("127.0.0.1", server.port), identity=Identity()))
+        if final:
+            with pytest.raises(RefusedError), trio.fail_after(10):
+                await agent.run()
+        else:
+            nursery.start_soon(agent.run)
+            await server.seen(Auth, 2)
+        nursery.cancel_scope.cancel()
+
+
+async def test_without_mux_there_are_no_legs(certificate: ssl.SSLContext) -> None:
+    server = NativeServer(certificate)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve)
+        agent = Agent(AgentSettings(HostPort("127.0.0.1", server.port), mux=False))
+        nursery.start_soon(agent.run)
+        assert "mux" not in ((await server.seen(Auth)).caps or ())
+        nursery.cancel_scope.cancel()
