@@ -13,7 +13,6 @@ import ssl
 import trio
 
 from ngrokd.edge.http import EdgeWorld, HttpEdge
-from protocol.errors import Fault
 from protocol.link.listener import Listener
 from protocol.link.logs import Log
 from protocol.link.plain import PlainPort
@@ -96,8 +95,3 @@ class PublicEdges:
         """End all visitors, with resets."""
         for edge in self._edges.values():
             edge.abort()
-
-
-def compile_policy(http_auth: str, options: object) -> None:
-    if http_auth or options:
-        raise Fault("not_supported", "access options are not supported yet")

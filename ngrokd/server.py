@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -30,7 +31,8 @@ from ngrokd.gate import AddressGate, Gate
 from ngrokd.legs import LegHouse
 from ngrokd.listening import open_listeners
 from ngrokd.naming import Naming
-from ngrokd.public import PublicEdges, compile_policy
+from ngrokd.policy import Policy
+from ngrokd.public import PublicEdges
 from ngrokd.registry import Registry
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
@@ -184,6 +186,7 @@ class Server:
         file = AffinityFile(affinity, settings.registry_cache_file or state.file(AFFINITY_FILE), log)
         tcp = TcpEdge(reactor, settings.tcp_ports, log)
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
+        compile_policy = partial(Policy.compile, clock=trio.current_time, https_port=ports.get("https", 443))
         declarer = Declarer(registry, naming, affinity, tcp, compile_policy, file.touch)
         services = Services(registry, declarer, self._gate, reactor, log, LegHouse(reactor), CAPABILITIES)
         world = EdgeWorld(reactor, registry, Pages(), lambda _scheme, _host: False, log=log)

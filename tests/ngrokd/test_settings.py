@@ -90,13 +90,13 @@ def test_errors_name_the_flag(field: str, text: str, flag: str) -> None:
 
 
 def test_one_half_of_a_pair_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="^-tlsKey is given without -tlsCrt"):
+    with pytest.raises(ConfigError, match=r"^-tlsKey is given without -tlsCrt"):
         settings_from({"tls_key": "/k"})
 
 
 def test_settings_are_frozen_and_closed() -> None:
     settings = settings_from({})
     with pytest.raises(ValidationError):
-        settings.open = True  # type: ignore[misc]
+        settings.open = True
     with pytest.raises(ConfigError):
         settings_from({"surprise": "1"})
