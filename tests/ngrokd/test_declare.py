@@ -1,0 +1,146 @@
+"""Declaring: all protocols or none, the remembered name first, and nothing left bound after a refusal."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from ngrokd.affinity import Affinity, owner_key
+from ngrokd.declare import MAX_TUNNELS, Declarer
+from ngrokd.naming import Naming
+from ngrokd.opener import Opener
+from ngrokd.policy import Policy
+from ngrokd.registry import Registry
+from ngrokd.session import AgentInfo, ControlHandle, Identity, Session, SessionKey
+from protocol.errors import Blame, Fault
+from protocol.messages import ReqTunnel
+from protocol.names import PublicUrls, Zone
+from protocol.secret import new_request_id
+
+
+class Ports:
+    """tcp ports without sockets; `taken` belong to others."""
+
+    def __init__(self) -> None:
+        self.bound: list[int] = []
+        self.closed: list[int] = []
+        self.served: list[int] = []
+        self.taken: set[int] = set()
+
+    def bind(self, port: int) -> Any:
+        if port in self.taken:
+            raise Fault("port_taken", "in use", blame=Blame.OPERATOR)
+        bound = Bound(self, port or 40000 + len(self.bound))
+        self.bound.append(bound.port)
+        return bound
+
+    def serve(self, bound: Any, tunnel: Any) -> None:
+        self.served.append(bound.port)
+
+    def stop(self, tunnel: Any) -> None:
+        self.closed.append(tunnel.port)
+
+
+class Bound:
+    def __init__(self, ports: Ports, port: int) -> None:
+        self._ports, self.port = ports, port
+
+    def close(self) -> None:
+        self._ports.closed.append(self.port)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.registry = Registry(new_request_id)
+        self.ports: Any = Ports()
+        self.affinity = Affinity()
+        self.touched = 0
+        naming = Naming(Zone("me.test"), PublicUrls("me.test", {"http": 80, "https": 443}))
+        self.declarer = Declarer(self.registry, naming, self.affinity, self.ports, Policy.compile, self._touch)
+
+    def _touch(self) -> None:
+        self.touched += 1
+
+    def session(self, client_id: str = "a") -> Session:
+        key = SessionKey(client_id, self.registry.next_generation())
+        session = Session(Identity(key, "s"), AgentInfo(), frozenset(), cast(ControlHandle, None), cast(Opener, None))
+        self.registry.replace(session)
+        return session
+
+
+def test_a_remembered_name_is_given_again_and_a_taken_one_is_not() -> None:
+    bench = Bench()
+    bench.affinity.remember(owner_key("a"), "http", 0, "blue")
+    bench.affinity.remember(owner_key("b"), "http", 0, "blue")
+    (first,) = bench.declarer.declare(bench.session("a"), ReqTunnel(protocol="http"))
+    assert first.url == "http://blue.me.test"
+    (second,) = bench.declarer.declare(bench.session("b"), ReqTunnel(protocol="http"))
+    assert second.url != first.url
+    assert bench.affinity.recall(owner_key("b"), "http", 0) == second.host.partition(".")[0]
+    assert bench.touched == 2
+
+
+def test_a_second_random_tunnel_has_a_name_of_its_own_that_comes_back() -> None:
+    bench = Bench()
+    session = bench.session()
+    urls = [bench.declarer.declare(session, ReqTunnel(protocol="http"))[0].url for _ in range(2)]
+    bench.declarer.declare(session, ReqTunnel(protocol="http", subdomain="fixed"))
+    assert urls[0] != urls[1]
+    again = bench.session()
+    assert [bench.declarer.declare(again, ReqTunnel(protocol="http"))[0].url for _ in range(2)] == urls
+
+
+def test_a_remembered_port_that_is_taken_is_replaced() -> None:
+    bench = Bench()
+    bench.affinity.remember(owner_key("a"), "tcp", 0, "5000")
+    bench.ports.taken.add(5000)
+    (tunnel,) = bench.declarer.declare(bench.session(), ReqTunnel(protocol="tcp"))
+    assert tunnel.port == 40000
+    assert bench.affinity.recall(owner_key("a"), "tcp", 0) == "40000"
+
+
+def test_a_port_that_was_asked_for_is_had_or_refused() -> None:
+    bench = Bench()
+    session = bench.session()
+    (tunnel,) = bench.declarer.declare(session, ReqTunnel(protocol="tcp", remote_port=5000))
+    assert tunnel.url == "tcp://me.test:5000"
+    assert bench.affinity.recall(owner_key("a"), "tcp", 0) is None
+    bench.ports.taken.add(5000)
+    with pytest.raises(Fault, match="in use"):
+        bench.declarer.declare(session, ReqTunnel(protocol="tcp", remote_port=5000))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ReqTunnel(protocol="tcp+http", subdomain="taken"),
+        ReqTunnel(protocol="tcp+http", subdomain="www"),
+        ReqTunnel(protocol="tcp+http", hostname="192.0.2.1"),
+    ],
+)
+def test_a_refusal_leaves_nothing_bound(request_: ReqTunnel) -> None:
+    bench = Bench()
+    bench.declarer.declare(bench.session("b"), ReqTunnel(protocol="http", subdomain="taken"))
+    session = bench.session("a")
+    with pytest.raises(Fault):
+        bench.declarer.declare(session, request_)
+    assert bench.ports.closed == bench.ports.bound
+    assert session.tunnels == {}
+
+
+def test_a_session_has_a_limit() -> None:
+    bench = Bench()
+    session = bench.session()
+    for _ in range(MAX_TUNNELS):
+        bench.declarer.declare(session, ReqTunnel(protocol="http"))
+    with pytest.raises(Fault, match=str(MAX_TUNNELS)):
+        bench.declarer.declare(session, ReqTunnel(protocol="http"))
+
+
+def test_taking_down_closes_listeners() -> None:
+    bench = Bench()
+    session = bench.session()
+    tunnels = bench.declarer.declare(session, ReqTunnel(protocol="tcp+http"))
+    bench.declarer.take_down(tunnels)
+    assert bench.ports.closed == [40000]
