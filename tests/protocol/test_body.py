@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,47 +15,14 @@ from protocol.body import (
     SIZE_DIGITS,
     TRAILER_CAP,
     UNTIL_CLOSE,
-    Body,
     ChunkedBody,
     LengthBody,
     UntilCloseBody,
     body_of,
 )
 from protocol.errors import Blame, HttpError
-from tests.kit import oracle
+from tests.kit.agreement import chunked_agrees, in_pieces, over, whole
 from tests.kit.http_strategies import chunked_bodies
-
-
-def whole(body: Body, data: bytes) -> int | None:
-    """The index of the body's end, -1 while it goes on, None when it was refused."""
-    try:
-        end = body.scan(memoryview(data), 0, len(data))
-    except HttpError:
-        return None
-    return end if body.done else -1
-
-
-def over(body: Body) -> bool:
-    """Asked anew each time: mypy takes an attribute for constant between calls."""
-    return body.done
-
-
-def in_pieces(body: Body, data: bytes, cuts: list[int]) -> int | None:
-    """The same, fed piece by piece, each in the middle of a buffer with other bytes around it."""
-    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for begin, end in itertools.pairwise(edges):
-        if body.done:
-            break
-        padded = b"5\r\n" + data[begin:end] + b"\r\n0\r\n"
-        try:
-            stop = body.scan(memoryview(padded), 3, 3 + end - begin) - 3 + begin
-        except HttpError:
-            return None
-        if over(body):
-            return stop
-        assert stop == end
-    return -1 if not body.done else 0
-
 
 GOOD = {
     "empty": b"0\r\n\r\n",
@@ -235,14 +200,7 @@ def test_bad_bytes_blame_their_sender() -> None:
 # -- the oracle
 @given(chunked_bodies(), st.lists(st.integers(0, 200), max_size=8))
 def test_any_cut_is_the_same_and_the_oracle_agrees(data: bytes, cuts: list[int]) -> None:
-    found = whole(ChunkedBody(), data)
-    assert in_pieces(ChunkedBody(), data, cuts) == found
-    assert in_pieces(ChunkedBody(), data, list(range(len(data)))) == found
-    if found is not None and found >= 0:
-        theirs = oracle.chunked(data)
-        assert theirs is not None, data
-        assert data.endswith(theirs[1])
-        assert len(data) - len(theirs[1]) == found
+    chunked_agrees(data, cuts)
 
 
 @given(st.binary(max_size=100), st.lists(st.integers(0, 100), max_size=5))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import Blame, HttpError
-from protocol.head import CHUNKED, FIELD_CAP, HEAD_CAP, LINE_CAP, RequestHead, parse_request
-from tests.kit import oracle
+from protocol.head import CHUNKED, FIELD_CAP, HEAD_CAP, LINE_CAP, parse_request
+from tests.kit.agreement import request_agrees
 from tests.kit.hostile_heads import HOST, REFUSED_REQUESTS, STRANGE_REQUESTS, head, post
 from tests.kit.http_strategies import requests
 
@@ -179,48 +177,18 @@ def test_the_body_is_the_heads() -> None:
 
 
 # -- the oracle
-def ours_as_received(raw: bytes, ours: RequestHead) -> list[tuple[bytes, bytes]]:
-    """Without the Host that we made out of an absolute target."""
-    return ours.fields if re.search(rb"(?i)\nhost:", raw) else [field for field in ours.fields if field[0] != b"Host"]
-
-
-def agrees(raw: bytes) -> RequestHead | None:
-    """Ours, after a comparison with what h11 sees. Never accepted: what h11 refuses."""
-    try:
-        ours = parse_request(raw)
-    except HttpError:
-        return None
-    theirs = oracle.request(raw.removeprefix(b"\r\n"))
-    if theirs is None:
-        assert not ours.target.isascii(), raw
-        return ours
-    method, target, version = theirs.start
-    assert method == ours.method
-    assert isinstance(target, bytes)
-    assert target == ours.target or re.sub(rb"(?i)^https?://[^/?]*/?", b"/", target) == ours.target
-    assert version == b"1.%d" % ours.minor
-    assert theirs.length == ours.length
-    assert theirs.keep_alive == ours.keep_alive
-    assert theirs.fields == [
-        (n, v.lower() if n.lower() == b"transfer-encoding" else v) for n, v in ours_as_received(raw, ours)
-    ]
-    if theirs.host is not None:
-        assert theirs.host.lower().startswith(ours.host.encode()) or ours.host.startswith("[")
-    return ours
-
-
 @pytest.mark.parametrize("name", STRANGE_REQUESTS)
 def test_the_oracle_agrees_on_the_table(name: str) -> None:
-    assert agrees(STRANGE_REQUESTS[name][0]) is not None
+    assert request_agrees(STRANGE_REQUESTS[name][0]) is not None
 
 
 @given(requests())
 def test_the_oracle_agrees_on_generated_heads(raw: bytes) -> None:
-    ours = agrees(raw)
+    ours = request_agrees(raw)
     if ours is None:
         return
     sent = ours.forward(FORWARDED_FOR)
-    again = agrees(sent)
+    again = request_agrees(sent)
     assert again is not None
     assert (again.method, again.target, again.length) == (ours.method, ours.target, ours.length)
     assert (again.host, again.authorization) == (ours.host, ours.authorization)
@@ -234,5 +202,5 @@ def test_the_oracle_agrees_on_generated_heads(raw: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_parse_or_raise_our_error(raw: bytes) -> None:
-    agrees(raw)
-    agrees(b"GET / HTTP/1.1\r\n" + HOST + raw + b"\r\n\r\n")
+    request_agrees(raw)
+    request_agrees(b"GET / HTTP/1.1\r\n" + HOST + raw + b"\r\n\r\n")

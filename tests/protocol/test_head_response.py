@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import Blame, HttpError
-from protocol.head import CHUNKED, FIELD_CAP, HEAD_CAP, LINE_CAP, UNTIL_CLOSE, ResponseHead, parse_response
-from tests.kit import oracle
+from protocol.head import CHUNKED, FIELD_CAP, HEAD_CAP, LINE_CAP, UNTIL_CLOSE, parse_response
+from tests.kit.agreement import response_agrees
 from tests.kit.hostile_heads import REFUSED_RESPONSES, STRANGE_RESPONSES, answer
 from tests.kit.http_strategies import responses
 
@@ -142,26 +142,11 @@ def test_drop() -> None:
 
 
 # -- the oracle
-def agrees(raw: bytes, method: bytes = b"GET") -> ResponseHead | None:
-    try:
-        ours = parse_response(raw, method=method, upgrade=b"websocket")
-    except HttpError:
-        return None
-    theirs = oracle.response(raw, method, b"websocket")
-    assert theirs is not None, raw
-    assert theirs.start == (ours.status, ours.reason, b"1.%d" % ours.minor)
-    assert theirs.length == ours.length
-    assert ours.keep_alive == (theirs.keep_alive and theirs.length != UNTIL_CLOSE)
-    coding = b"transfer-encoding"
-    assert theirs.fields == [(n, v.lower() if n.lower() == coding else v) for n, v in ours.fields]
-    return ours
-
-
 @given(responses(), st.sampled_from([b"GET", b"HEAD"]))
 def test_the_oracle_agrees_on_generated_heads(raw: bytes, method: bytes) -> None:
-    ours = agrees(raw, method)
+    ours = response_agrees(raw, method)
     if ours is not None:
-        again = agrees(ours.forward(CLOSE if ours.upgrade is None else b""), method)
+        again = response_agrees(ours.forward(CLOSE if ours.upgrade is None else b""), method)
         assert again is not None
         assert (again.status, again.length, again.upgrade) == (ours.status, ours.length, ours.upgrade)
         assert b"keep-alive" not in [name.lower() for name, _ in again.fields]
@@ -169,5 +154,5 @@ def test_the_oracle_agrees_on_generated_heads(raw: bytes, method: bytes) -> None
 
 @given(st.binary(max_size=300))
 def test_any_bytes_parse_or_raise_our_error(raw: bytes) -> None:
-    agrees(raw)
-    agrees(b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n")
+    response_agrees(raw, b"GET")
+    response_agrees(b"HTTP/1.1 200 OK\r\n" + raw + b"\r\n\r\n", b"GET")
