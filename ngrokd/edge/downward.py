@@ -6,6 +6,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from ngrokd.edge.reading import REMEMBERED_BYTES
+from protocol.body import NO_BODY
 from protocol.errors import HttpError, WireError
 from protocol.frames import FIRST_FRAME_CAP, FrameDecoder, frame
 from protocol.head import UNTIL_CLOSE, ResponseHead, head_end, parse_response
@@ -13,9 +15,11 @@ from protocol.link.port import PortBroken
 from protocol.messages import StartProxyResp
 
 if TYPE_CHECKING:
+    from ngrokd.edge.reading import REMEMBERED_BYTES
     from ngrokd.edge.visitor import VisitorConnection
+    from ngrokd.tunnel import Tunnel
     from protocol.body import Body
-    from protocol.head import RequestHead
+from protocol.head import RequestHead
 
 READS_PER_TURN: Final = 4
 INTERIM_CAP: Final = 32  # 1xx answers to one request; more is a flood
@@ -38,6 +42,11 @@ class Downward:
         "_body",
         "_conn",
         "_interims",
+        "_known",
+        "_known_for",
+        "_known_method",
+        "_known_out",
+        "_known_raw",
         "_out",
         "_partial",
         "_request",
@@ -58,6 +67,9 @@ class Downward:
         self._out = b""  # what the visitor has not taken yet
         self._scanned = 0
         self._interims = 0
+        self._known: ResponseHead | None = None  # the last head, and what the visitor was sent for it
+        self._known_raw = self._known_method = self._known_out = b""
+        self._known_for: Tunnel | None = None
         self.phase = Phase.DONE
         self.head: ResponseHead | None = None
         self.begun = False
@@ -202,7 +214,16 @@ class Downward:
     def _parse(self, raw: bytes) -> ResponseHead:
         request = self._request
         assert request is not None
-        return parse_response(raw, method=request.method, upgrade=request.upgrade)
+        if raw == self._known_raw and request.method == self._known_method:
+            assert self._known is not None
+            return (
+                self._known
+            )  # parsing is pure, see HeadReader; a service repeats itself for a second, until Date moves
+        head = parse_response(raw, method=request.method, upgrade=request.upgrade)
+        if head.status >= 200 and len(raw) <= REMEMBERED_BYTES:
+            self._known, self._known_raw, self._known_method = head, raw, request.method
+            self._known_out = b""
+        return head
 
     def _interim(self, head: ResponseHead) -> None:
         self._interims += 1
@@ -232,7 +253,9 @@ class Downward:
     def _answer(self, head: ResponseHead, rest: bytes) -> bool:
         conn, request = self._conn, self._request
         assert request is not None
-        body = self._body = head.body()
+        size = len(rest)
+        # Most answers are small and come in one piece: nothing is left to scan then.
+        body = self._body = NO_BODY if head.length == size else head.body()
         self.head = head
         self.close_after = (
             not request.keep_alive
@@ -241,22 +264,32 @@ class Downward:
             # RFC 9110, 10.1.1: after a final answer without 100 nobody knows whether the body still comes
             or (request.expect_continue and not self.continued)
         )
-        used = 0 if body.done else body.scan(rest, 0, len(rest))
-        out = conn.edit_response(head, CLOSE_LINE if self.close_after else b"")
+        used = size if head.length == size else 0 if body.done else body.scan(rest, 0, size)
+        out = self._outgoing(head)
         self.begun = True
         self.phase = Phase.BODY
-        if used < len(rest):
-            if not body.done:
-                raise HttpError(502, "upstream_bad_response")
+        if used < size:
             conn.slot.poisoned = True
+            rest = rest[:used]
         if self._out:
-            self._out += out + rest[:used]
+            self._out += out + rest
             return False
-        if not self._send_or_keep(out + rest[:used] if used else out):
+        if not self._send_or_keep(out + rest):
             return False
         if body.done:
             self._finish()
         return True
+
+    def _outgoing(self, head: ResponseHead) -> bytes:
+        """The head as the visitor gets it."""
+        if self.close_after:
+            return self._conn.edit_response(head, CLOSE_LINE)
+        tunnel = self._conn.slot.tunnel
+        if head is not self._known:
+            return self._conn.edit_response(head, b"")
+        if not self._known_out or tunnel is not self._known_for:
+            self._known_out, self._known_for = self._conn.edit_response(head, b""), tunnel
+        return self._known_out
 
     def _body_step(self, view: memoryview) -> bool:
         conn, body = self._conn, self._body

@@ -58,7 +58,9 @@ class VisitorConnection:
         "_reader",
         "_relay",
         "_retried",
+        "_sent_for",
         "_sent_head",
+        "_sent_to",
         "_served",
         "_timer",
         "_up",
@@ -82,7 +84,9 @@ class VisitorConnection:
         self.slot = StreamSlot(self._opened)
         self._reader = HeadReader()
         self._retried = False
-        self._sent_head = b""
+        self._sent_head = b""  # what the agent was sent for the last request, rewritten once where that repeats itself
+        self._sent_for: RequestHead | None = None
+        self._sent_to: Tunnel | None = None
         self._served = 0
         self._head_begun = False
         self._progress = 0
@@ -112,16 +116,16 @@ class VisitorConnection:
         """Read once. Between exchanges that is a head; within one it is how the visitor's end or reset is noticed, and a
         pipelined request waits in the reader (more of it stays in the kernel)."""
         try:
-            view = self.port.read()
+            data = self.port.take()
         except PortBroken as error:
             self.fail_visitor(str(error))
             return
-        if view is None:
+        if data is None:
             return
-        if not view:
+        if not data:
             self._visitor_ended()
             return
-        self._reader.feed(view)
+        self._reader.feed(data)
         if self.state is State.HEAD:
             self._next_head()
 
@@ -209,13 +213,15 @@ class VisitorConnection:
         if request.expect_continue and not tunnel.session.caps:
             # A 1.7 agent freezes on interim answers, so the edge gives this one.
             self._down.say_continue()
-        head = self._sent_head = self._edge.rewrite(tunnel, request, self.address[0])
+        if request is not self._sent_for or tunnel is not self._sent_to:
+            self._sent_head = self._edge.rewrite(tunnel, request, self.address[0])
+            self._sent_for, self._sent_to = request, tunnel
         if request.length:
             self._timer.set(STALL_SECONDS)
             self._progress = 0
         reader = self._reader
         try:
-            reader.rest = self._up.begin(head, request, reader.rest)
+            reader.rest = self._up.begin(self._sent_head, request, reader.rest)
         except HttpError as error:
             self.fail_request(error)
             return

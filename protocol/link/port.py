@@ -58,6 +58,11 @@ class Port(abc.ABC):
     def read_into(self, room: memoryview) -> int:
         """Like `read`, into `room` (not empty): the count, 0 at the end of file, WOULD_BLOCK for nothing now."""
 
+    def take(self) -> bytes | None:
+        """Like `read`, as bytes of the caller's own (b"" at the end of file): for what is parsed and kept, such as heads."""
+        view = self.read()
+        return None if view is None else bytes(view)
+
     @abc.abstractmethod
     def unread(self, rest: Buffer) -> None:
         """Give back the tail of what was read last; it is copied and comes first at the next read. `on_readable` is

@@ -23,7 +23,7 @@ def test_any_cut_gives_the_same_heads(cuts: list[int]) -> None:
         piece = data[at : at + cut]
         at += cut
         if piece:
-            reader.feed(memoryview(piece))
+            reader.feed(piece)
         while len(targets) < 2 and (head := reader.next()) is not None:
             targets.append(head.target)
     assert targets == [b"/1", b"/2"]
@@ -32,17 +32,28 @@ def test_any_cut_gives_the_same_heads(cuts: list[int]) -> None:
 
 def test_a_bad_head_raises_as_soon_as_it_is_known() -> None:
     reader = HeadReader()
-    reader.feed(memoryview(b"GET / HTTP/1.1\n"))
+    reader.feed(b"GET / HTTP/1.1\n")
     with pytest.raises(HttpError):
         reader.next()
 
 
 def test_the_rest_may_be_replaced() -> None:
     reader = HeadReader()
-    reader.feed(memoryview(SECOND + b"abc" + FIRST))
+    reader.feed(SECOND + b"abc" + FIRST)
     assert reader.next() is not None
     assert reader.rest[:3] == b"abc"
     reader.rest = reader.rest[3:]
     head = reader.next()
     assert head is not None
     assert head.target == b"/1"
+
+
+def test_the_same_bytes_give_the_same_head_and_others_do_not() -> None:
+    reader = HeadReader()
+    heads = []
+    for data in (FIRST, FIRST, FIRST.replace(b"/1 ", b"/9 "), FIRST + SECOND):
+        reader.feed(data)
+        heads.append(reader.next())
+    assert heads[0] is heads[1]
+    assert [head.target for head in heads if head is not None] == [b"/1", b"/1", b"/9", b"/1"]
+    assert reader.rest == SECOND
