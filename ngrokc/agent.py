@@ -94,6 +94,7 @@ class Agent:
     # -- running
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, and stay connected, until cancelled. Raises RefusedError when the server says no for good. Runs once."""
+        last_reason = ""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -101,13 +102,14 @@ class Agent:
                 nursery.start_soon(clock.watch, self._jumped, self._clocks)
                 task_status.started()
                 refused = await self._connect_for_ever(nursery)
+                last_reason = refused.message
                 nursery.cancel_scope.cancel()
             raise refused
         finally:
             self._nursery = None
             self._shared.visitors.close()
             self._shared.legs.close()
-            self._change("closed", self._reason)
+            self._change("closed", last_reason)
             self.events.close()
 
     async def _connect_for_ever(self, nursery: trio.Nursery) -> RefusedError:
@@ -118,7 +120,6 @@ class Agent:
             try:
                 login = await log_in(self._shared)
             except RefusedError as error:
-                self._reason = error.message
                 if not error.retry:
                     return error
                 reason = error.message

@@ -131,7 +131,10 @@ class ServerDialer:
 
     async def _connect(self) -> PlainPort:
         if self.proxy is None:
-            return await dial_tcp(self.address.host, self.address.port, timeout=float("inf"))
+            try:
+                return await dial_tcp(self.address.host, self.address.port, timeout=float("inf"))
+            except LinkError as error:
+                raise LinkError(error.code, f"{self.address}: {error.message}") from error
         try:
             plain = await dial_tcp(self.proxy.host, self.proxy.port, timeout=float("inf"), blame=Blame.OPERATOR)
         except LinkError as error:
