@@ -235,7 +235,13 @@ class _Visitor:
 
     # -- the relay
     def _join(self, stream: Port) -> None:
-        relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
+        relay = self._relay = Relay(
+            self._reactor,
+            self._port,
+            stream,
+            on_end=self._ended,
+            hold_visitors_end=not self._tunnel.session.caps,
+        )
         relay.start()
 
     def _ended(self, end: RelayEnd) -> None:

@@ -54,9 +54,10 @@ class RelayEnd:
 class _Flow:
     """One direction."""
 
-    __slots__ = ("_ended", "_relay", "_sink", "_source", "_tap", "count")
+    __slots__ = ("_ended", "_relay", "_sink", "_source", "_tap", "count", "holds_end")
 
     def __init__(self, relay: Relay, source: Port, sink: Port, tap: Callable[[memoryview], None] | None) -> None:
+        self.holds_end = False
         self._relay = relay
         self._source = source
         self._sink = sink
@@ -136,7 +137,8 @@ class _Flow:
     def _end(self) -> bool:
         self._ended = True
         try:
-            self._sink.end_writing()
+            if not self.holds_end:
+                self._sink.end_writing()
         except PortBroken as error:
             raise _SinkBroken(str(error)) from error
         self._relay.flow_ended(self)
@@ -152,6 +154,7 @@ class Relay:
 
     `on_end` is called once, in a callback. `idle` (seconds without a byte in either direction) aborts; None: no limit,
     the kernel's keepalive finds dead peers. `start` begins; bytes that either port holds already flow first.
+    `hold_visitors_end`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then.
     """
 
     __slots__ = (
@@ -177,6 +180,7 @@ class Relay:
         on_end: Callable[[RelayEnd], None],
         idle: float | None = None,
         tap: Tap | None = None,
+        hold_visitors_end: bool = False,
     ) -> None:
         self.reactor = reactor
         self._visitor = visitor
@@ -188,6 +192,7 @@ class Relay:
         self._over = False
         self._started = 0.0
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
+        self._up.holds_end = hold_visitors_end
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
 
     def start(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from ngrokd.affinity import Affinity
 from ngrokd.control import Services, serve_control
 from ngrokd.declare import Declarer
+from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import AddressGate, Arrival
 from ngrokd.legs import LegHouse
 from ngrokd.naming import Naming
@@ -101,11 +102,16 @@ class World:
         self.nursery = nursery
         self.reactor = TaskReactor()
         self.registry = Registry(new_request_id)
-        self.tcp: Any = FakeTcp()
+        self.tcp = FakeTcp()
         self.affinity = Affinity()
         urls = PublicUrls("example.me", {"http": 80, "https": 8443})
         declarer = Declarer(
-            self.registry, Naming(Zone("example.me"), urls), self.affinity, self.tcp, Policy.compile, lambda: None
+            self.registry,
+            Naming(Zone("example.me"), urls),
+            self.affinity,
+            cast(TcpEdge, self.tcp),
+            Policy.compile,
+            lambda: None,
         )
         self.services = Services(
             self.registry, declarer, gate, self.reactor, structlog.get_logger(), LegHouse(self.reactor), CAPABILITIES
@@ -369,10 +375,8 @@ async def test_classic_life_is_a_ping(autojump_clock: MockClock) -> None:
 async def test_native_life_is_any_byte_and_silence_is_death_in_10_s(autojump_clock: MockClock) -> None:
     async with world() as w:
         agent, _ = await w.log_in(caps=NATIVE)
-        pings = 0
         for _ in range(10):
             assert isinstance(await agent.hear(Ping), Ping)
-            pings += 1
             await agent.tell(Pong())
         begin = trio.current_time()
         assert begin == pytest.approx(40, abs=1)

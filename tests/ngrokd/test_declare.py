@@ -8,6 +8,7 @@ import pytest
 
 from ngrokd.affinity import Affinity, owner_key
 from ngrokd.declare import MAX_TUNNELS, Declarer
+from ngrokd.edge.tcp import TcpEdge
 from ngrokd.naming import Naming
 from ngrokd.opener import Opener
 from ngrokd.policy import Policy
@@ -53,11 +54,13 @@ class Bound:
 class Bench:
     def __init__(self) -> None:
         self.registry = Registry(new_request_id)
-        self.ports: Any = Ports()
+        self.ports = Ports()
         self.affinity = Affinity()
         self.touched = 0
         naming = Naming(Zone("me.test"), PublicUrls("me.test", {"http": 80, "https": 443}))
-        self.declarer = Declarer(self.registry, naming, self.affinity, self.ports, Policy.compile, self._touch)
+        self.declarer = Declarer(
+            self.registry, naming, self.affinity, cast(TcpEdge, self.ports), Policy.compile, self._touch
+        )
 
     def _touch(self) -> None:
         self.touched += 1

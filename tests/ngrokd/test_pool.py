@@ -160,8 +160,9 @@ async def test_old_links_are_replaced_before_they_go(bench: Bench, autojump_cloc
     old = bench.offer()
     await trio.sleep(LINK_LIFE - RENEW_AHEAD + 0.1)
     assert bench.asked == 2
-    assert not old.far.closed  # still there for a visitor until the new one has come
+    assert bench.pool.parked == 1  # the old one is still there for a visitor until the new one has come
     new = bench.offer()
+    assert bench.pool.parked == 2
     await trio.sleep(RENEW_AHEAD)
     assert old.far.closed
     assert bench.pool.parked == 1

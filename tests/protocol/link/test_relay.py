@@ -208,3 +208,26 @@ async def test_abort_tells_once_and_resets_both(kind: str) -> None:
         for stream in (both.visitor, both.upstream):
             with pytest.raises(trio.BrokenResourceError):
                 await stream.receive_some()
+
+
+async def test_a_held_end_waits_for_the_answer() -> None:
+    async with running("epoll") as reactor:
+        visitor, visitor_far = await PAIRS["plain"]()
+        upstream, upstream_far = await PAIRS["plain"]()
+        ended = trio.Event()
+        for port in (visitor, upstream):
+            port.attach(reactor)
+        Relay(reactor, visitor, upstream, on_end=lambda _end: ended.set(), hold_visitors_end=True).start()
+        client, service = visitor_far.stream(), upstream_far.stream()
+        with trio.fail_after(5):
+            await client.send_all(b"question")
+            await client.send_eof()
+            assert await service.receive_some() == b"question"
+            await trio.testing.wait_all_tasks_blocked(0.01)  # no end of file has come: the service may still answer
+            await service.send_all(b"answer")
+            await service.send_eof()
+            assert await client.receive_some() == b"answer"
+            assert await client.receive_some() == b""
+            await ended.wait()
+        await client.aclose()
+        await service.aclose()
