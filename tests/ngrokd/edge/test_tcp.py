@@ -1,0 +1,279 @@
+"""TCP tunnels: bytes, half-close and resets pass through; verdicts are taken off; ports are given out by the rules."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+import trio
+
+from ngrokd.edge.tcp import TcpEdge
+from ngrokd.opener import Cancel, Ready, agent_silent
+from ngrokd.policy import Policy
+from ngrokd.settings import PortRange
+from ngrokd.tunnel import Tunnel
+from protocol.errors import Fault
+from protocol.frames import frame
+from protocol.link.plain import PlainPort
+from protocol.link.port import ignore
+from protocol.link.reactor import Reactor
+from protocol.messages import Pong, StartProxy, StartProxyResp
+from tests.kit.ports import running, tcp_sockets
+
+ANY = PortRange(1024, 65535)
+NATIVE = frozenset({"verdict"})
+
+
+class Agent:
+    """An opener that gives plain ports and keeps their far ends."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self.starts: list[StartProxy] = []
+        self.arrived = trio.Event()
+        self.refuse: Fault | None = None
+        self.streams: list[trio.SocketStream] = []
+
+    def open(self, start: StartProxy, ready: Ready) -> Cancel:
+        self.starts.append(start)
+        if self.refuse is not None:
+            ready(self.refuse)
+            return ignore
+        near, far = tcp_sockets()
+        port = PlainPort(near)
+        port.attach(self.reactor)
+        far.setblocking(False)
+        self.streams.append(trio.SocketStream(trio.socket.from_stdlib_socket(far)))
+        self.arrived.set()
+        ready(port)
+        return ignore
+
+    def close(self) -> None: ...
+
+
+class World:
+    def __init__(self, reactor: Reactor, caps: frozenset[str], policy: Policy | None) -> None:
+        self.edge = TcpEdge(reactor, ANY, structlog.get_logger())
+        self.agent = Agent(reactor)
+        session: Any = SimpleNamespace(caps=caps, opener=self.agent, client_id="a")
+        bound = self.edge.bind(0)
+        self.port = bound.port
+        self.tunnel = Tunnel("t1", f"tcp://me:{self.port}", "tcp", "", self.port, session, policy)
+        self.edge.serve(bound, self.tunnel)
+
+    async def visit(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def stream(self) -> trio.SocketStream:
+        await self.agent.arrived.wait()
+        return self.agent.streams[-1]
+
+
+@contextlib.asynccontextmanager
+async def world(
+    kind: str = "epoll", *, caps: frozenset[str] = frozenset(), policy: Policy | None = None
+) -> AsyncIterator[World]:
+    async with running(kind) as reactor:
+        found = World(reactor, caps, policy)
+        with trio.fail_after(10):
+            yield found
+        found.edge.stop(found.tunnel)
+        found.edge.abort()
+        for stream in found.agent.streams:
+            await stream.aclose()
+        assert found.edge.live == 0
+        assert found.tunnel.traffic.live == 0
+
+
+async def until_left(found: World) -> None:
+    while found.edge.live:  # noqa: ASYNC110 - the edge tells nobody
+        await trio.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", ["epoll", "tasks"])
+async def test_bytes_go_both_ways_and_are_counted(kind: str) -> None:
+    async with world(kind) as w:
+        async with await w.visit() as visitor:
+            stream = await w.stream()
+            await visitor.send_all(b"question")
+            assert await stream.receive_some() == b"question"
+            await stream.send_all(b"an answer")
+            assert await visitor.receive_some() == b"an answer"
+            await stream.send_eof()
+            assert await visitor.receive_some() == b""
+        await until_left(w)
+        assert (w.tunnel.traffic.connections, w.tunnel.traffic.up, w.tunnel.traffic.down) == (1, 8, 9)
+
+
+async def test_the_service_may_speak_first() -> None:
+    async with world() as w, await w.visit() as visitor:
+        await (await w.stream()).send_all(b"220 hello")
+        assert await visitor.receive_some() == b"220 hello"
+
+
+async def test_start_proxy_names_the_visitor() -> None:
+    async with world() as w, await w.visit() as visitor:
+        await w.stream()
+        (start,) = w.agent.starts
+        assert start == StartProxy(w.tunnel.url, "127.0.0.1:%d" % visitor.socket.getsockname()[1])
+    async with world(caps=NATIVE) as w, await w.visit():
+        await w.stream()
+        (start,) = w.agent.starts
+        assert (start.tunnel_id, start.proto) == ("t1", "tcp")
+        assert start.conn_id
+
+
+async def test_half_close_reaches_a_native_agent() -> None:
+    async with world(caps=frozenset({"close"})) as w, await w.visit() as visitor:
+        stream = await w.stream()
+        await visitor.send_all(b"all")
+        await visitor.send_eof()
+        assert await stream.receive_some() == b"all"
+        assert await stream.receive_some() == b""
+        await stream.send_all(b"answer")
+        assert await visitor.receive_some() == b"answer"
+
+
+async def test_half_close_is_held_for_a_1_7_agent() -> None:
+    async with world() as w, await w.visit() as visitor:
+        stream = await w.stream()
+        await visitor.send_all(b"all")
+        await visitor.send_eof()
+        assert await stream.receive_some() == b"all"
+        await stream.send_all(b"answer")
+        await stream.send_eof()
+        assert await visitor.receive_some() == b"answer"
+        assert await visitor.receive_some() == b""
+        assert await stream.receive_some() == b""
+
+
+async def test_a_reset_is_a_reset_on_the_other_side() -> None:
+    async with world() as w, await w.visit() as visitor:
+        stream = await w.stream()
+        await visitor.send_all(b"x")
+        await stream.receive_some()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await stream.aclose()
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+
+
+# -- verdicts
+@pytest.mark.parametrize("cut", [0, 1, 9])
+async def test_a_good_verdict_is_taken_off(cut: int) -> None:
+    async with world(caps=NATIVE) as w, await w.visit() as visitor:
+        stream = await w.stream()
+        await visitor.send_all(b"early")
+        assert await stream.receive_some() == b"early"  # it need not wait for the verdict
+        verdict = frame(StartProxyResp()) + b"answer"
+        await stream.send_all(verdict[:cut] or verdict)
+        if cut:
+            await trio.sleep(0)
+            await stream.send_all(verdict[cut:])
+        assert await visitor.receive_some() == b"answer"
+        await visitor.send_eof()
+        assert await stream.receive_some() == b""
+        await stream.send_eof()
+        assert await visitor.receive_some() == b""
+        await until_left(w)
+        assert (w.tunnel.traffic.up, w.tunnel.traffic.down) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame(StartProxyResp("upstream_refused", "no")),
+        frame(Pong()),
+        b"\xff" * 8,
+        b"",
+    ],
+)
+async def test_any_other_beginning_resets_the_visitor(said: bytes) -> None:
+    async with world(caps=NATIVE) as w, await w.visit() as visitor:
+        stream = await w.stream()
+        if said:
+            await stream.send_all(said)
+        else:
+            await stream.send_eof()
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+
+
+async def test_without_a_stream_the_visitor_is_reset() -> None:
+    async with world() as w:
+        w.agent.refuse = agent_silent()
+        async with await w.visit() as visitor:
+            with pytest.raises(trio.BrokenResourceError):
+                await visitor.receive_some()
+
+
+async def test_addresses_that_are_denied_meet_a_reset() -> None:
+    policy = Policy.compile("", {"deny_ips": ["127.0.0.0/8"]})
+    async with world(policy=policy) as w, await w.visit() as visitor:
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+        assert w.agent.starts == []
+
+
+async def test_stopping_closes_the_port_and_lets_visitors_be() -> None:
+    async with world() as w, await w.visit() as visitor:
+        stream = await w.stream()
+        w.edge.stop(w.tunnel)
+        w.edge.stop(w.tunnel)
+        w.edge.stop_accepting()
+        with pytest.raises(OSError):
+            await w.visit()
+        await visitor.send_all(b"still here")
+        assert await stream.receive_some() == b"still here"
+
+
+async def test_aborting_resets_visitors() -> None:
+    async with world() as w, await w.visit() as visitor:
+        await w.stream()
+        w.edge.abort()
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+    async with world(caps=NATIVE) as w, await w.visit() as visitor:
+        await w.stream()
+        w.edge.abort()  # before the verdict
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+
+
+async def test_a_visitor_comes_by_ipv6_too() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    async with world() as w, await trio.open_tcp_stream("::1", w.port):
+        await w.stream()
+        assert w.agent.starts[0].client_addr.startswith("[::1]:")
+
+
+# -- ports
+async def test_ports_outside_the_range_are_not_given_out() -> None:
+    async with running("epoll") as reactor:
+        edge = TcpEdge(reactor, PortRange(40000, 40100), structlog.get_logger())
+        for port in (22, 39999, 40101, 65535):
+            with pytest.raises(Fault) as caught:
+                edge.bind(port)
+            assert caught.value.code == "port_not_allowed"
+        bound = edge.bind(0)
+        assert 40000 <= bound.port <= 40100
+        with pytest.raises(Fault) as caught:
+            edge.bind(bound.port)
+        assert caught.value.code == "port_taken"
+        bound.close()
+
+
+async def test_a_full_range_says_so() -> None:
+    async with running("epoll") as reactor:
+        with socket.create_server(("", 0)) as taken:
+            port = taken.getsockname()[1]
+            edge = TcpEdge(reactor, PortRange(port, port), structlog.get_logger())
+            with pytest.raises(Fault) as caught:
+                edge.bind(0)
+            assert caught.value.code == "no_port"
