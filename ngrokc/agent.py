@@ -39,6 +39,7 @@ from protocol.link.proxy_connect import ProxyUrl
 from protocol.link.reactor import Reactor
 from protocol.link.trust import ClientTls
 from protocol.secret import Secret
+from protocol.token import parse_token
 
 STEADY = 10.0  # seconds after which a session was no failure, tunnels or not
 
@@ -72,7 +73,7 @@ class Agent:
         self.settings = settings
         self.events = EventBus()
         plain = settings.proxy is None and not settings.token
-        tls = ClientTls(ca=settings.ca, pin=settings.pin, loopback=plain, notify=self._warn)
+        tls = ClientTls(ca=settings.ca, pin=_pin(settings), loopback=plain, notify=self._warn)
         self._reactor = _new_reactor()
         visitors = Visitors(self._reactor, self.events, self._spawn, observer)
         dialer = ServerDialer(settings.server, tls, settings.proxy, self._reactor)
@@ -255,6 +256,14 @@ class Agent:
 
 def _reason(error: Fault | PortBroken) -> tuple[str, str]:
     return (error.message, error.hint) if isinstance(error, Fault) else (str(error), "")
+
+
+def _pin(settings: AgentSettings) -> str:
+    """The pin that was given, else the one that the token carries: who has a token of ours knows its server."""
+    if settings.pin or settings.ca:
+        return settings.pin
+    token = parse_token(settings.token.reveal())
+    return token.pin if token is not None else ""
 
 
 def _new_reactor() -> Reactor:

@@ -15,16 +15,17 @@ from typing import Protocol
 
 from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
 from ngrokc.pages import error_page
-from ngrokc.proxy_header import proxy_header
 from ngrokc.routes import Route, Routes
 from ngrokc.visitor_stream import VisitorStream
-from protocol.errors import LinkError, WireError
+from protocol import proxy_header
+from protocol.address import parse_client_addr
+from protocol.errors import Fault, LinkError, WireError
 from protocol.frames import FIRST_FRAME_CAP, frame, take
 from protocol.link.connect_now import Connecting, connect_now
 from protocol.link.dial import dial_upstream
 from protocol.link.linger import linger
 from protocol.link.port import Port, PortBroken, ignore
-from protocol.link.reactor import Reactor
+from protocol.link.reactor import Reactor, Timer
 from protocol.link.relay import Relay, RelayEnd, Tap
 from protocol.messages import StartProxy, StartProxyResp
 
@@ -103,7 +104,7 @@ class Visitors:
 class Visit:
     """One visitor connection. `conn_id` and `client_addr` are known once StartProxy has come."""
 
-    __slots__ = ("_buffer", "_dial", "_relay", "_routes", "_started", "_verdict", "_visitors", "began", "client_addr",
+    __slots__ = ("_buffer", "_dial", "_relay", "_routes", "_started", "_timer", "_verdict", "_visitors", "began", "client_addr",
                  "conn_id", "port", "route")  # fmt: skip
 
     def __init__(
@@ -121,6 +122,7 @@ class Visit:
         self._buffer = b""
         self._dial: Connecting | None = None
         self._relay: Relay | None = None
+        self._timer: Timer | None = None
         port.on_readable = self._first_frame
 
     def __repr__(self) -> str:
@@ -220,19 +222,32 @@ class Visit:
             return
         if route.options.proxy_protocol:
             with contextlib.suppress(PortBroken):  # the relay meets the same error
-                result.write(proxy_header(route.options.proxy_protocol, self.client_addr))
-        tap = self._tap(route)
-        if self._verdict:
-            with contextlib.suppress(PortBroken):  # likewise
-                self.port.write(GOOD)
-        self._relay = Relay(self._visitors.reactor, self.port, result, on_end=self._ended, tap=tap)
-        self._relay.start()
+                result.write(self._proxy_header(route.options.proxy_protocol))
+        reactor = self._visitors.reactor
+        greeting = GOOD if self._verdict else b""
+        relay = self._relay = Relay(
+            reactor, self.port, result, on_end=self._ended, tap=self._tap(route), greeting=greeting
+        )
+        relay.start()
+        if greeting and self._relay is not None:
+            self._timer = reactor.timer(relay.greet_now)
+            self._timer.set(VERDICT_WAIT)
+
+    def _proxy_header(self, version: int) -> bytes:
+        try:
+            visitor = parse_client_addr(self.client_addr)
+        except Fault:
+            return proxy_header.encode(version, None)
+        return proxy_header.encode(version, (visitor.host, visitor.port))
 
     def _tap(self, route: Route) -> Tap | None:
         observer = self._visitors.observer
         return observer.open(route, self) if observer is not None and route.options.inspect else None
 
     def _ended(self, end: RelayEnd) -> None:
+        self._relay = None
+        if self._timer is not None:
+            self._timer.clear()
         failure = None if end.failure is None else f"{end.side or 'tunnel'}: {end.failure}"
         self._over(end.up, end.down, failure)
 

@@ -54,10 +54,12 @@ class RelayEnd:
 class _Flow:
     """One direction."""
 
-    __slots__ = ("_ended", "_relay", "_sink", "_source", "_tap", "count", "holds_end")
+    __slots__ = ("_ended", "_relay", "_sink", "_skip", "_source", "_tap", "count", "greeting", "holds_end")
 
     def __init__(self, relay: Relay, source: Port, sink: Port, tap: Callable[[memoryview], None] | None) -> None:
         self.holds_end = False
+        self.greeting = b""  # ours, to leave with the first bytes; neither counted nor shown to the tap
+        self._skip = 0
         self._relay = relay
         self._source = source
         self._sink = sink
@@ -75,6 +77,8 @@ class _Flow:
             return
         move = self._move_reserved if self._sink.reserves else self._move
         try:
+            if self.greeting and not self._join_greeting():
+                return
             for _ in range(READS_PER_TURN):
                 if not move():
                     return
@@ -82,6 +86,26 @@ class _Flow:
             self._relay.fail(self._source, self._sink, error)
             return
         self._relay.reactor.soon(self.pump)
+
+    def _join_greeting(self) -> bool:
+        """Put the greeting in front of the source's first bytes, or of its end; False while there is neither."""
+        view = self._source.read()
+        if view is None:
+            return False
+        self._greet(bytes(view))
+        return True
+
+    def _greet(self, first: bytes) -> None:
+        greeting, self.greeting = self.greeting, b""
+        self._skip = len(greeting)
+        self.count -= len(greeting)
+        self._source.unread(greeting + first)
+
+    def greet_now(self) -> None:
+        """Send the greeting alone: the source has been silent for too long."""
+        if self.greeting and not self._ended:
+            self._greet(b"")
+            self.pump()
 
     def _move(self) -> bool:
         """Through a borrowed view; whether there may be more."""
@@ -102,7 +126,7 @@ class _Flow:
         if taken < size:
             self._source.unread(view[taken:])
             return False
-        return True
+        return not self._source.settled()
 
     def _move_reserved(self) -> bool:
         """Straight into the sink's own buffer; whether there may be more."""
@@ -125,10 +149,16 @@ class _Flow:
             return self._end()
         self.count += count
         self._relay.moved()
-        return True
+        return not self._source.settled()  # else the next round borrows room in vain: 1 of 3 us of a small exchange
 
     def _show(self, data: memoryview) -> None:
         assert self._tap is not None
+        if self._skip:
+            ours = min(self._skip, len(data))
+            self._skip -= ours
+            data = data[ours:]
+            if not data:
+                return
         try:
             self._tap(data)
         except Exception:  # noqa: BLE001 - an observer's defect must not touch traffic: it sees no more of this relay
@@ -155,6 +185,7 @@ class Relay:
     `on_end` is called once, in a callback. `idle` (seconds without a byte in either direction) aborts; None: no limit,
     the kernel's keepalive finds dead peers. `start` begins; bytes that either port holds already flow first.
     `hold_visitors_end`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then.
+    `greeting`: bytes for the visitor that leave in one write with the upstream's first ones, at its end or by `greet_now`.
     """
 
     __slots__ = (
@@ -181,6 +212,7 @@ class Relay:
         idle: float | None = None,
         tap: Tap | None = None,
         hold_visitors_end: bool = False,
+        greeting: bytes = b"",
     ) -> None:
         self.reactor = reactor
         self._visitor = visitor
@@ -194,6 +226,7 @@ class Relay:
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
         self._up.holds_end = hold_visitors_end
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
+        self._down.greeting = greeting
 
     def start(self) -> None:
         """Begin, within a turn or from a task."""
@@ -211,6 +244,11 @@ class Relay:
     def counts(self) -> tuple[int, int]:
         """Bytes so far: up, down."""
         return self._up.count, self._down.count
+
+    def greet_now(self) -> None:
+        """Do not wait for the upstream any longer: send the greeting, if it has not gone out yet."""
+        if not self._over:
+            self._down.greet_now()
 
     def abort(self, reason: str) -> None:
         """End now: both ports are reset."""
