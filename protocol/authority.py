@@ -46,6 +46,12 @@ def name_of(name: bytes) -> str | None:
     return host
 
 
+def port_of(authority: bytes, default: int) -> int:
+    """The port in an authority that `host_of` has accepted."""
+    digits = authority.rpartition(b":")[2]
+    return int(digits) if digits.isdigit() and digits != authority else default
+
+
 def port_fits(digits: bytes | None) -> bool:
     """Whether these one to five digits (or no port at all) are a port number."""
     return digits is None or 0 < int(digits) <= PORT_MAX

@@ -5,10 +5,11 @@ Names are given and compared in lower case. Knows nothing of heads as a whole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from protocol.grammar import FIELD, TOKEN
+from protocol.grammar import FIELD, ODD, PLAIN, TOKEN
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -25,6 +26,10 @@ EDGE_OWNED: Final = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded"})
 EDGE_FAMILY: Final = b"x-forwarded-"
 # What Connection may not take away: it decides where the message ends and whom it is for.
 FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
+
+GONE: Final = dict.fromkeys(HOP_BY_HOP, b"")  # for `serialise`; to be copied
+# Names, in lower case, that `is_edge_owned` or `shadows` may be true of; nearly none of those in use.
+NOTABLE: Final = re.compile(rf"x-forwarded|x-real-ip\Z|forwarded\Z|{PLAIN}*+{ODD}".encode())
 
 _ODD: Final = bytes(code if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
 _SHADOWED: Final = HOP_BY_HOP | EDGE_OWNED | FRAMING
@@ -60,7 +65,7 @@ def protocols(values: Iterable[bytes]) -> list[bytes]:
 def serialise(fields: Fields, instead: Mapping[bytes, bytes], drop: frozenset[bytes]) -> bytes:
     """The lines of these fields without those in `drop`; `instead` gives by name the lines that stand in the place of the
     first field of that name, b"" for none. Names in lower case."""
-    lines: list[bytes] = []
+    pieces: list[bytes] = []
     spent: set[bytes] = set()
     for name, value in fields:
         low = name.lower()
@@ -68,16 +73,19 @@ def serialise(fields: Fields, instead: Mapping[bytes, bytes], drop: frozenset[by
             continue
         other = instead.get(low)
         if other is None:
-            lines.append(b"%b: %b\r\n" % (name, value))
+            pieces += (name, b": ", value, b"\r\n")
         elif other and low not in spent:
             spent.add(low)
-            lines.append(other)
-    return b"".join(lines)
+            pieces.append(other)
+    return b"".join(pieces)
 
 
 def parse_fields(raw: bytes, start: int) -> Fields:
     """Names and values of an already validated head whose fields begin at `start`, in order and case."""
-    return [(name, value.rstrip(b" \t")) for name, value in FIELD.findall(raw, start)]
+    fields: Fields = FIELD.findall(raw, start)
+    if b" \r\n" in raw or b"\t\r\n" in raw:
+        return [(name, value.rstrip(b" \t")) for name, value in fields]
+    return fields
 
 
 def without_odd(name: bytes) -> bytes:

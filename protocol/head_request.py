@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from protocol.authority import host_of, name_of
+from protocol.authority import host_of, name_of, port_of
 from protocol.body import CHUNKED, Body, body_of
 from protocol.errors import HttpError
 from protocol.fields import (
     FRAMING,
+    GONE,
     HOP_BY_HOP,
+    NOTABLE,
     NOTHING,
     Fields,
     is_edge_owned,
@@ -52,9 +54,10 @@ _HEAD: Final = head_pattern(
     ),
     name=PLAIN,
 )
+_LOOKED_AT: Final = HOP_BY_HOP | {b"expect"}
 _CONNECTION: Final = 11  # the group of its value
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
-_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*+)(.*)", re.DOTALL)
+_ABSOLUTE: Final = re.compile(rb"(?i:http(s)?)://([^/?]*+)(.*)", re.DOTALL)
 _KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}  # the values of Connection that say no more than this
 
 
@@ -122,27 +125,32 @@ class RequestHead:
         match = _ABSOLUTE.fullmatch(target)
         if match is None:
             raise bad("malformed target")
-        authority = host_of(match[1])
-        if authority is None or authority != (self.host or authority):
+        secure, authority, rest = match.groups()
+        host = host_of(authority)
+        port = 80 if secure is None else 443
+        if host is None or (
+            self.host and (host, port_of(authority, port)) != (self.host, port_of(self.authority, port))
+        ):
             raise bad("the target contradicts Host")
         if not self.host:  # HTTP/1.0 without the field: the service gets one
-            self._fields = [(b"Host", match[1]), *self.fields]
+            self._fields = [(b"Host", authority), *self.fields]
             self._instead = _CONNECTION_GOES
-        self.host, self.authority = authority, match[1]
-        self.target = match[2] if match[2][:1] == b"/" else b"/" + match[2]
+            self.host, self.authority = host, authority
+        self.target = rest if rest[:1] == b"/" else b"/" + rest
 
     def _look_closer(self, *, has_length: bool) -> None:
         """All that hop-by-hop and edge-owned fields say, from the list of fields."""
         found: dict[bytes, list[bytes]] = {}
-        instead = dict.fromkeys(HOP_BY_HOP, b"")
+        instead = GONE.copy()
         for name, value in self.fields:
             low = name.lower()
-            if low in HOP_BY_HOP or low == b"expect":
+            if low in _LOOKED_AT:
                 found.setdefault(low, []).append(value)
-            elif is_edge_owned(low):
-                instead[low] = b""
-            elif shadows(low):
-                raise bad("a field name that shadows one of ours")
+            elif NOTABLE.match(low):
+                if is_edge_owned(low):
+                    instead[low] = b""
+                elif shadows(low):
+                    raise bad("a field name that shadows one of ours")
         options = tokens(found.get(b"connection", ()))
         instead.update((option, b"") for option in options if option not in FRAMING)
         self.keep_alive = b"close" not in options and (self.minor == 1 or b"keep-alive" in options)

@@ -11,7 +11,7 @@ from typing import Final
 
 from protocol.body import CHUNKED, NO_BODY, UNTIL_CLOSE, Body, body_of
 from protocol.errors import Blame, HttpError
-from protocol.fields import FRAMING, HOP_BY_HOP, NOTHING, Fields, parse_fields, protocols, serialise, tokens
+from protocol.fields import FRAMING, GONE, HOP_BY_HOP, NOTHING, Fields, parse_fields, protocols, serialise, tokens
 from protocol.grammar import HEAD_CAP, LINE_CAP, STATUS_LINE, TCHAR, VALUE, content_length, head_pattern
 
 _HEAD: Final = head_pattern(
@@ -89,14 +89,14 @@ class ResponseHead:
             if low in HOP_BY_HOP:
                 found.setdefault(low, []).append(value)
         options = tokens(found.get(b"connection", ()))
-        instead = dict.fromkeys(HOP_BY_HOP, b"")
+        instead = GONE.copy()
         instead.update((option, b"") for option in options if option not in FRAMING)
         self.keep_alive = b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
         if self.status >= 200 and self.status != 204:  # RFC 9112, 6.1: not in a 1xx or 204
             instead[b"transfer-encoding"] = _CHUNKED_LINE
         if self.status == 101:
             chosen = b", ".join(protocols(found.get(b"upgrade", ())))
-            if not chosen or b"upgrade" not in options:
+            if not chosen or b"upgrade" not in options or self.minor == 0:
                 raise bad("a 101 that names no protocol")
             self.upgrade = chosen.lower()
             instead[b"upgrade"] = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % chosen
@@ -148,7 +148,7 @@ class _Edited(ResponseHead):
         return super().forward(self.more + added, self.less | drop)
 
 
-_USUAL: Final = dict.fromkeys(HOP_BY_HOP, b"") | {b"transfer-encoding": _CHUNKED_LINE}
+_USUAL: Final = GONE | {b"transfer-encoding": _CHUNKED_LINE}
 
 
 def parse_response(raw: bytes, *, method: bytes, upgrade: bytes | None = None) -> ResponseHead:

@@ -38,7 +38,7 @@ def request_agrees(raw: bytes) -> RequestHead | None:
         )
         assert theirs.fields == _lower_coding(ours.fields[len(ours.fields) - len(theirs.fields) :]), "other fields"
     else:
-        assert theirs.host == ours.authority or target != ours.target, "another host"
+        assert theirs.host == ours.authority, "another host"
         assert theirs.host.lower().startswith(ours.host.encode()) or ours.host.startswith("[")
         assert theirs.fields == _lower_coding(ours.fields), "other fields"
     return ours

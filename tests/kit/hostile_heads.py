@@ -65,6 +65,8 @@ def _lines() -> dict[str, bytes]:
         "no host in absolute": b"GET http:/// HTTP/1.1",
         "one slash in absolute": b"GET http:/a.test/ HTTP/1.1",
         "other host in absolute": b"GET http://b.test/ HTTP/1.1",
+        "other port in absolute": b"GET http://a.test:81/ HTTP/1.1",
+        "other default port in absolute": b"GET https://a.test:80/ HTTP/1.1",
         "userinfo in absolute": b"GET http://u@a.test/ HTTP/1.1",
         "userinfo names our host": b"GET http://a.test@b.test/ HTTP/1.1",
         "backslash in authority": b"GET http://a.test\\@b.test/ HTTP/1.1",
@@ -468,6 +470,7 @@ def _refused_responses() -> dict[str, bytes]:
     table |= {
         "coding in 1.0": answer(b"Transfer-Encoding: chunked", first=b"HTTP/1.0 200 OK"),
         "conflict in 304": answer(b"Content-Length: 5", b"Transfer-Encoding: chunked", first=b"HTTP/1.1 304 N"),
+        "101 in 1.0": answer(b"Connection: upgrade", b"Upgrade: websocket", first=b"HTTP/1.0 101 S"),
         "101 unasked": answer(b"Connection: upgrade", b"Upgrade: websocket", first=b"HTTP/1.1 101 S"),
         "more behind": answer() + b"x",
         "two heads": answer() + answer(),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.authority import host_of, name_of, port_fits
+from protocol.authority import host_of, name_of, port_fits, port_of
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,14 @@ def test_lengths() -> None:
 
 
 def test_ports() -> None:
+    assert [port_of(one, 80) for one in (b"a", b"a:81", b"[::1]", b"[::1]:82", b"10", b"1.2")] == [
+        80,
+        81,
+        80,
+        82,
+        80,
+        80,
+    ]
     assert port_fits(None)
     assert port_fits(b"65535")
     assert not port_fits(b"0")
