@@ -77,6 +77,7 @@ class Downward:
         self.continued = False
         self.close_after = False
         self.count = 0
+        """Bytes of this exchange so far."""
 
     def expect(self, request: RequestHead, *, verdict: bool) -> None:
         """The next request goes out; its answer is what comes next on the stream, after a verdict where one is due."""
@@ -103,11 +104,6 @@ class Downward:
         """Not one byte of an answer has come."""
         return self.phase in (Phase.VERDICT, Phase.HEAD) and not self._partial and not self._interims
 
-    def take_count(self) -> int:
-        """Bytes since the last call."""
-        count, self.count = self.count, 0
-        return count
-
     def pump(self) -> None:
         """Move what can be moved: on a readable stream and on a visitor with room again."""
         conn = self._conn
@@ -132,7 +128,7 @@ class Downward:
             except HttpError as error:
                 conn.refuse("upstream_bad_response", error.message)
                 return
-            if not more or conn.slot.port is not stream:
+            if not more or conn.slot.port is not stream or stream.settled():
                 return
         conn.reactor_soon(self.pump)
 
@@ -149,10 +145,10 @@ class Downward:
 
     def _send_or_keep(self, data: bytes) -> bool:
         taken = self._send(data)
-        if taken < len(data):
-            self._out = data[taken:]
-            return False
-        return True
+        if taken == len(data):
+            return True
+        self._out = data[taken:]
+        return False
 
     def _flush(self) -> bool:
         data, self._out = self._out, b""

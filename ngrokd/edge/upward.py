@@ -36,6 +36,7 @@ class Upward:
         self.blocked = False
         """The stream has no room: it is not the visitor who is slow."""
         self.count = 0
+        """Bytes of this exchange so far."""
 
     def begin(self, head: bytes, request: RequestHead, rest: bytes) -> bytes:
         """Send `head` and what of `rest` (read behind the request's head) is its body. Returns what lies behind that:
@@ -82,11 +83,6 @@ class Upward:
     def finished(self) -> bool:
         """The whole request was handed to the stream."""
         return self.done and not self._pending
-
-    def take_count(self) -> int:
-        """Bytes since the last call."""
-        count, self.count = self.count, 0
-        return count
 
     def pump(self) -> None:
         """Move what can be moved: on a readable visitor and on a stream with room again."""
@@ -204,4 +200,4 @@ class Upward:
             self.done = True
             self._complete()
             return False
-        return True
+        return not self._conn.port.settled()

@@ -46,6 +46,10 @@ class State(enum.Enum):
     OVER = "over"  # upgraded, lingering or closed: the port belongs to somebody else
 
 
+_HEAD: Final = State.HEAD  # a member of an enum costs two look-ups, and these two are asked for ten times a request
+_EXCHANGE: Final = State.EXCHANGE
+
+
 class VisitorConnection:
     """Serves `port` (attached; owned from here on) until it ends. `server_name` is the SNI of a TLS visitor, which every
     Host must agree with; None on the http edge."""
@@ -79,7 +83,7 @@ class VisitorConnection:
         self.address = address
         self.server_name = server_name
         self.conn_id = edge.next_conn_id()
-        self.state = State.HEAD
+        self.state = _HEAD
         self.request: RequestHead | None = None
         self.slot = StreamSlot(self._opened)
         self._reader = HeadReader()
@@ -107,10 +111,11 @@ class VisitorConnection:
 
     # -- the visitor's bytes
     def _on_readable(self) -> None:
-        if self.state is State.EXCHANGE and not self._up.done:
+        if self.state is _HEAD or self._up.done:
+            if self.state is _HEAD or not self._reader.rest:
+                self._read_ahead()
+        elif self.state is _EXCHANGE:
             self._up.pump()
-        elif self.state is State.HEAD or not self._reader.rest:
-            self._read_ahead()
 
     def _read_ahead(self) -> None:
         """Read once. Between exchanges that is a head; within one it is how the visitor's end or reset is noticed, and a
@@ -126,11 +131,11 @@ class VisitorConnection:
             self._visitor_ended()
             return
         self._reader.feed(data)
-        if self.state is State.HEAD:
+        if self.state is _HEAD:
             self._next_head()
 
     def _visitor_ended(self) -> None:
-        if self.state is State.HEAD:
+        if self.state is _HEAD:
             self.close()
         elif self._up.done:
             # A half-closed visitor still wants its answer; the agent learns of it where that loses nothing.
@@ -205,7 +210,7 @@ class VisitorConnection:
             self._begin(tunnel, request)
 
     def _expect(self, tunnel: Tunnel, request: RequestHead) -> None:
-        self.state = State.EXCHANGE
+        self.state = _EXCHANGE
         self._down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
 
     def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
@@ -227,7 +232,7 @@ class VisitorConnection:
             return
         if not self._up.done:
             self._up.pump()
-        elif not reader.rest:
+        elif not (reader.rest or self.port.settled()):
             self._read_ahead()
 
     # -- for the two halves
@@ -252,9 +257,9 @@ class VisitorConnection:
 
     def request_done(self) -> None:
         """The request is with the stream. What was read behind it is the next one; the port is re-armed."""
-        if not self._reader.rest and self.state is State.EXCHANGE:
+        if not self._reader.rest and self.state is _EXCHANGE:
             self._read_ahead()
-        if self._down.phase is Phase.DONE and self.state is State.EXCHANGE:
+        if self._down.phase is Phase.DONE and self.state is _EXCHANGE:
             self.response_done()
 
     def response_done(self) -> None:
@@ -270,7 +275,7 @@ class VisitorConnection:
     def _next_exchange(self) -> None:
         self._record()
         self._served += 1
-        self.state = State.HEAD
+        self.state = _HEAD
         head = self._down.head
         if self.slot.poisoned or (head is not None and not head.keep_alive):
             self.slot.close()
@@ -282,7 +287,7 @@ class VisitorConnection:
             self._timer.set(IDLE_SECONDS)
 
     def _pipelined(self) -> None:
-        if self.state is State.HEAD and self._reader.rest:
+        if self.state is _HEAD and self._reader.rest:
             self._next_head()
 
     def _finish(self) -> None:
@@ -301,24 +306,26 @@ class VisitorConnection:
     def _record(self) -> None:
         """The exchange is over: bytes to the tunnel's counters, the rest to the observer."""
         self._progress = 0
-        self.slot.add_traffic(self._up.take_count(), self._down.take_count())
+        up, down = self._up, self._down
+        self.slot.add_traffic(up.count, down.count)
+        up.count = down.count = 0
         observer = self._edge.observer
         if observer is not None and self.request is not None:
-            head = self._down.head
+            head = down.head
             observer(self, self.slot.counted, head.status if head is not None else 0)
 
     # -- the stream's end
     def stream_spoke_unasked(self) -> None:
         """Bytes when nothing was expected: nobody's answer. They are dropped with their stream."""
         self.slot.abort()
-        if self.state is State.EXCHANGE and not self._up.finished:
+        if self.state is _EXCHANGE and not self._up.finished:
             self._finish()
 
     def stream_ended(self, failure: str | None) -> None:
         """The stream ended (None: cleanly) or broke. What that means depends on how far the answer is."""
         down = self._down
         self.slot.close()
-        if self.state is State.HEAD:
+        if self.state is _HEAD:
             return  # between exchanges: the next request opens a new one
         if down.phase is Phase.DONE:
             if not self._up.finished:
@@ -378,7 +385,7 @@ class VisitorConnection:
         self._answer_and_end(self._edge.denial_page(self, denial))
 
     def _answer_and_end(self, page: bytes) -> None:
-        if self.state is State.EXCHANGE:
+        if self.state is _EXCHANGE:
             self.slot.abort()
             if self._down.begun:
                 self.abort()
@@ -408,9 +415,9 @@ class VisitorConnection:
 
     # -- time
     def _on_timer(self) -> None:
-        if self.state is State.EXCHANGE:
+        if self.state is _EXCHANGE:
             self._check_progress()
-        elif self.state is State.HEAD:
+        elif self.state is _HEAD:
             if self._reader.rest:
                 self.refuse("request_timeout")
             else:
@@ -453,5 +460,5 @@ class VisitorConnection:
 
     def end_if_idle(self) -> None:
         """For the end of a drain: close when between exchanges."""
-        if self.state is State.HEAD and not self._reader.rest:
+        if self.state is _HEAD and not self._reader.rest:
             self.close()

@@ -18,7 +18,7 @@ import trio
 from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
 from protocol.link.stream import PortStream
 from protocol.mux import FIRST_WINDOW, GONE, HERE_ENDED, SYN, THERE_ENDED
-from protocol.mux.budget import LEAST_RTT, wanted_window
+from protocol.mux.budget import JUDGE_SECONDS, wanted_window
 
 if TYPE_CHECKING:
     from protocol.link.leg import Leg
@@ -107,6 +107,12 @@ class StreamPort(Port):
         if consumed >= self._credit_at:
             self._owe_credit()
         return view
+
+    def settled(self) -> bool:
+        if self._lent is None and self._queue is None and not self.state & (THERE_ENDED | GONE) and self._error is None:
+            self._told = False
+            return True
+        return False
 
     def read_into(self, room: memoryview) -> int:
         view = self.read()
@@ -242,9 +248,9 @@ class StreamPort(Port):
         self.leg.machine.credit(self, count)
 
     def _grow(self, now: float, rtt: float) -> int:
-        """By how much the window grows now. Judged over a round trip at least: shorter bursts say nothing of the path."""
+        """By how much the window grows now."""
         seconds = now - self._measured_since
-        if seconds < max(rtt, LEAST_RTT):
+        if seconds < max(rtt, JUDGE_SECONDS):
             return 0
         leg = self.leg
         window = wanted_window(self.window, self._measured, seconds, rtt, leg.shared.window_cap)

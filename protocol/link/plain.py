@@ -219,6 +219,12 @@ class PlainPort(SocketPort):
         count = self._receive(scratch)
         return None if count < 0 else scratch[:count]
 
+    def settled(self) -> bool:
+        if self._drained and self._early is None:
+            self._signalled = False
+            return True
+        return False
+
     def take(self) -> bytes | None:
         # The hot path of requests: one call into the kernel, no buffer in between.
         if self._early is not None or self._end_seen:

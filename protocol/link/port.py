@@ -58,6 +58,10 @@ class Port(abc.ABC):
     def read_into(self, room: memoryview) -> int:
         """Like `read`, into `room` (not empty): the count, 0 at the end of file, WOULD_BLOCK for nothing now."""
 
+    def settled(self) -> bool:
+        """Whether a read would surely give nothing now. True counts as that read: `on_readable` will follow."""
+        return False
+
     def take(self) -> bytes | None:
         """Like `read`, as bytes of the caller's own (b"" at the end of file): for what is parsed and kept, such as heads."""
         view = self.read()

@@ -296,3 +296,36 @@ def reactor_free_port() -> Port:
         wait_readable = wait_writable = peer = None  # type: ignore[assignment]
 
     return Bare()
+
+
+@on_both
+@every_port
+async def test_a_settled_port_has_nothing_to_read_and_tells_when_it_has(kind: str, reactor_kind: str) -> None:
+    near, far = await PAIRS[kind]()
+    async with running(reactor_kind) as reactor:
+        near.attach(reactor)
+        far.attach(reactor)
+        got = bytearray()
+        calls = 0
+        changed = trio.Event()
+
+        def read_once() -> None:
+            nonlocal calls, changed
+            calls += 1
+            while not far.settled() and (data := far.take()):
+                got.extend(data)
+            changed.set()
+            changed = trio.Event()
+
+        far.on_readable = read_once
+        for number in range(5):
+            near.write(b"piece %d;" % number)
+            with trio.fail_after(5):
+                while not got.endswith(b"piece %d;" % number):
+                    await changed.wait()
+        assert got == b"piece 0;piece 1;piece 2;piece 3;piece 4;"
+        assert calls >= 5
+        far.unread(b"again")
+        assert not far.settled()
+        near.close()
+        far.close()
