@@ -46,6 +46,7 @@ class EdgeWorld:
     pages: Pages
     away: Callable[[str, str], bool]
     observer: Observer | None = None
+    on_refused: Callable[[VisitorConnection, str, str], None] | None = None  # visitor, code, detail
     log: Log | None = None  # None: structlog's own, for tests
 
 
@@ -57,6 +58,7 @@ class HttpEdge:
         self.reactor = world.reactor
         self.registry = world.registry
         self.observer = world.observer
+        self._on_refused = world.on_refused
         self.scheme = scheme
         self.secure = scheme == "https"
         self.draining = False
@@ -142,6 +144,8 @@ class HttpEdge:
     def refused(self, visitor: VisitorConnection, code: str, detail: str = "") -> None:
         """Count and log a request that was not served, with the id that its page shows."""
         self.refusals[code] += 1
+        if self._on_refused is not None:
+            self._on_refused(visitor, code, detail)
         self._log.info(
             "request refused", code=code, request=visitor.request_id, visitor=visitor.address[0], detail=detail
         )

@@ -69,7 +69,10 @@ class VisitorConnection:
         "_timer",
         "_up",
         "address",
+        "answered",
+        "began",
         "conn_id",
+        "opened",
         "port",
         "request",
         "server_name",
@@ -95,6 +98,8 @@ class VisitorConnection:
         self._head_begun = False
         self._progress = 0
         self._relay: Relay | None = None
+        self.began = self.opened = self.answered = 0.0
+        """When (the reactor's clock) the last request was read, had its stream, and its answer began."""
         self._up = Upward(self)
         self._down = Downward(self)
         self._timer = edge.reactor.timer(self._on_timer)
@@ -156,6 +161,7 @@ class VisitorConnection:
             self._wait_for_more()
             return
         self.request = request
+        self.began = self.opened = self._edge.reactor.now
         self._head_begun = self._retried = False
         self._decide(request)
 
@@ -201,6 +207,7 @@ class VisitorConnection:
         assert port is not None
         assert tunnel is not None
         assert request is not None
+        self.opened = self._edge.reactor.now
         port.on_readable = self._down.pump
         port.on_writable = self._up.pump
         if self._retried:
@@ -245,6 +252,11 @@ class VisitorConnection:
     def draining(self) -> bool:
         return self._edge.draining
 
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes of the exchange under way, or since an upgrade: up, down. Not in the tunnel's counters yet."""
+        return self._relay.counts if self._relay is not None else (self._up.count, self._down.count)
+
     def reactor_soon(self, callback: Callable[[], None]) -> None:
         self._edge.reactor.soon(callback)
 
@@ -253,6 +265,7 @@ class VisitorConnection:
 
     def edit_response(self, head: ResponseHead, added: bytes) -> bytes:
         """The head as the visitor gets it."""
+        self.answered = self._edge.reactor.now
         return self._edge.edit_response(self.slot.tunnel, head, added)
 
     def request_done(self) -> None:
@@ -308,11 +321,11 @@ class VisitorConnection:
         self._progress = 0
         up, down = self._up, self._down
         self.slot.add_traffic(up.count, down.count)
-        up.count = down.count = 0
         observer = self._edge.observer
         if observer is not None and self.request is not None:
             head = down.head
             observer(self, self.slot.counted, head.status if head is not None else 0)
+        up.count = down.count = 0
 
     # -- the stream's end
     def stream_spoke_unasked(self) -> None:
