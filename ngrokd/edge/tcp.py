@@ -235,13 +235,9 @@ class _Visitor:
 
     # -- the relay
     def _join(self, stream: Port) -> None:
-        relay = self._relay = Relay(
-            self._reactor,
-            self._port,
-            stream,
-            on_end=self._ended,
-            hold_visitors_end=not self._tunnel.session.caps,
-        )
+        relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
+        if not self._tunnel.session.caps:
+            relay.hold_visitors_end()
         relay.start()
 
     def _ended(self, end: RelayEnd) -> None:

@@ -8,8 +8,10 @@ writer is bounded; over it lines are dropped, counted, and the count is logged w
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from enum import StrEnum
@@ -37,7 +39,7 @@ LEVELS = {
 
 
 class LogFormat(StrEnum):
-    AUTO = "auto"  # console on a terminal, JSON lines elsewhere
+    AUTO = "auto"  # console on stdout, JSON lines in a file
     CONSOLE = "console"
     JSON = "json"
 
@@ -118,8 +120,20 @@ class LineWriter:
     It closes the file it was given only when `owns` says so; `close` waits at most two seconds for what is queued.
     """
 
-    def __init__(self, file: IO[str], *, owns: bool, complain: Callable[[str], None], limit: int = QUEUE_LINES) -> None:
+    def __init__(
+        self,
+        file: IO[str],
+        *,
+        owns: bool,
+        complain: Callable[[str], None],
+        limit: int = QUEUE_LINES,
+        gap: Callable[[int], str] | None = None,
+    ) -> None:
+        """`complain` hears of a file that can't be written, once in COMPLAIN_EVERY; `gap` makes the line that says how
+        many are missing."""
         self.dropped = 0
+        self._gap = gap or _console_gap
+        self._complained = float("-inf")
         self._file = file
         self._owns = owns
         self._complain = complain
@@ -127,7 +141,6 @@ class LineWriter:
         self._lines: deque[str] = deque()
         self._wake = threading.Condition()
         self._closing = False
-        self._failing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -155,9 +168,7 @@ class LineWriter:
                 self._lines.clear()
                 dropped, self_closing = self.dropped, self._closing
             if dropped > reported:
-                batch.append(
-                    f"log: {dropped - reported} lines were dropped because they came faster than they could be written"
-                )
+                batch.append(self._gap(dropped - reported))
                 reported = dropped
             self._put(batch)
             if self_closing:
@@ -171,12 +182,11 @@ class LineWriter:
         try:
             self._file.write("".join(f"{line}\n" for line in batch))
             self._file.flush()
-            self._failing = False
         except (OSError, ValueError) as error:
             with self._wake:
                 self.dropped += len(batch)
-                first, self._failing = not self._failing, True
-            if first:
+            if time.monotonic() - self._complained >= COMPLAIN_EVERY:
+                self._complained = time.monotonic()
                 self._complain(f"the log can't be written: {error}")
             with self._wake:  # not a busy loop on a full disk, yet at once when the program ends
                 self._wake.wait_for(lambda: self._closing, 1.0)
@@ -230,9 +240,19 @@ def open_log(
         # ours for the life of the program; LineWriter closes it
         file = Path(target).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     terminal = target == "stdout" and out.isatty()
-    console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and (terminal or target == "stdout"))
-    writer = LineWriter(file, owns=target != "stdout", complain=partial(_to_stderr, program))
+    console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and target == "stdout")
+    writer = LineWriter(
+        file, owns=target != "stdout", complain=partial(_to_stderr, program), gap=_console_gap if console else _json_gap
+    )
     return LogSink(_wrap(writer.write, _processors(console=console, colors=terminal), least), writer)
+
+
+def _console_gap(count: int) -> str:
+    return f"log: {count} lines were dropped: they came faster than they could be written"
+
+
+def _json_gap(count: int) -> str:
+    return json.dumps({"event": "log lines were dropped", "count": count, "level": "warning"})
 
 
 def _processors(*, console: bool, colors: bool) -> list[Processor]:

@@ -67,6 +67,10 @@ class _Flow:
         self._ended = False
         self.count = 0
 
+    def hold_visitors_end(self) -> None:
+        """Before `start`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then."""
+        self._up.holds_end = True
+
     def start(self) -> None:
         self._source.on_readable = self.pump
         self._sink.on_writable = self.pump
@@ -184,7 +188,6 @@ class Relay:
 
     `on_end` is called once, in a callback. `idle` (seconds without a byte in either direction) aborts; None: no limit,
     the kernel's keepalive finds dead peers. `start` begins; bytes that either port holds already flow first.
-    `hold_visitors_end`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then.
     `greeting`: bytes for the visitor that leave in one write with the upstream's first ones, at its end or by `greet_now`.
     """
 
@@ -211,7 +214,6 @@ class Relay:
         on_end: Callable[[RelayEnd], None],
         idle: float | None = None,
         tap: Tap | None = None,
-        hold_visitors_end: bool = False,
         greeting: bytes = b"",
     ) -> None:
         self.reactor = reactor
@@ -224,7 +226,6 @@ class Relay:
         self._over = False
         self._started = 0.0
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
-        self._up.holds_end = hold_visitors_end
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
         self._down.greeting = greeting
 

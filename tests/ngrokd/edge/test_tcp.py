@@ -91,7 +91,7 @@ async def world(
 
 
 async def until_left(found: World) -> None:
-    while found.edge.live:  # noqa: ASYNC110 - the edge tells nobody
+    while found.edge.live:
         await trio.sleep(0.001)
 
 
@@ -120,7 +120,7 @@ async def test_start_proxy_names_the_visitor() -> None:
     async with world() as w, await w.visit() as visitor:
         await w.stream()
         (start,) = w.agent.starts
-        assert start == StartProxy(w.tunnel.url, "127.0.0.1:%d" % visitor.socket.getsockname()[1])
+        assert start == StartProxy(w.tunnel.url, f"127.0.0.1:{visitor.socket.getsockname()[1]}")
     async with world(caps=NATIVE) as w, await w.visit():
         await w.stream()
         (start,) = w.agent.starts

@@ -217,7 +217,9 @@ async def test_a_held_end_waits_for_the_answer() -> None:
         ended = trio.Event()
         for port in (visitor, upstream):
             port.attach(reactor)
-        Relay(reactor, visitor, upstream, on_end=lambda _end: ended.set(), hold_visitors_end=True).start()
+        relay = Relay(reactor, visitor, upstream, on_end=lambda _end: ended.set())
+        relay.hold_visitors_end()
+        relay.start()
         client, service = visitor_far.stream(), upstream_far.stream()
         with trio.fail_after(5):
             await client.send_all(b"question")
