@@ -67,10 +67,6 @@ class _Flow:
         self._ended = False
         self.count = 0
 
-    def hold_visitors_end(self) -> None:
-        """Before `start`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then."""
-        self._up.holds_end = True
-
     def start(self) -> None:
         self._source.on_readable = self.pump
         self._sink.on_writable = self.pump
@@ -228,6 +224,10 @@ class Relay:
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
         self._down.greeting = greeting
+
+    def hold_visitors_end(self) -> None:
+        """Before `start`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then."""
+        self._up.holds_end = True
 
     def start(self) -> None:
         """Begin, within a turn or from a task."""
