@@ -31,6 +31,11 @@ GONE: Final = dict.fromkeys(HOP_BY_HOP, b"")  # for `serialise`; to be copied
 # Names, in lower case, that `is_edge_owned` or `shadows` may be true of; nearly none of those in use.
 NOTABLE: Final = re.compile(rf"x-forwarded|x-real-ip\Z|forwarded\Z|{PLAIN}*+{ODD}".encode())
 
+# What says something to us, as lists; of one head together at most so many bytes: a long list costs more to take apart
+# than to send.
+LISTS: Final = frozenset({b"connection", b"transfer-encoding", b"upgrade", b"te", b"expect"})
+LISTS_CAP: Final = 1024
+
 _ODD: Final = bytes(code if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
 _SHADOWED: Final = HOP_BY_HOP | EDGE_OWNED | FRAMING
 
@@ -53,6 +58,11 @@ def tokens(values: Iterable[bytes]) -> list[bytes]:
     """The members of comma-separated lists in lower case; what is no token is left out (RFC 9110, 5.6.1)."""
     members = (member.strip(b" \t").lower() for value in values for member in value.split(b","))
     return [member for member in members if TOKEN.fullmatch(member)]
+
+
+def too_long(found: Mapping[bytes, list[bytes]]) -> bool:
+    """Whether these values, taken apart from one head, are more than anybody means."""
+    return sum(len(value) for values in found.values() for value in values) > LISTS_CAP
 
 
 def protocols(values: Iterable[bytes]) -> list[bytes]:

@@ -17,7 +17,7 @@ from protocol.errors import HttpError
 from protocol.fields import (
     FRAMING,
     GONE,
-    HOP_BY_HOP,
+    LISTS,
     NOTABLE,
     NOTHING,
     Fields,
@@ -27,6 +27,7 @@ from protocol.fields import (
     serialise,
     shadows,
     tokens,
+    too_long,
 )
 from protocol.grammar import (
     HEAD_CAP,
@@ -54,7 +55,6 @@ _HEAD: Final = head_pattern(
     ),
     name=PLAIN,
 )
-_LOOKED_AT: Final = HOP_BY_HOP | {b"expect"}
 _CONNECTION: Final = 11  # the group of its value
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 _ABSOLUTE: Final = re.compile(rb"(?i:http(s)?)://([^/?]*+)(.*)", re.DOTALL)
@@ -144,13 +144,15 @@ class RequestHead:
         instead = GONE.copy()
         for name, value in self.fields:
             low = name.lower()
-            if low in _LOOKED_AT:
+            if low in LISTS:
                 found.setdefault(low, []).append(value)
             elif NOTABLE.match(low):
                 if is_edge_owned(low):
                     instead[low] = b""
                 elif shadows(low):
                     raise bad("a field name that shadows one of ours")
+        if too_long(found):
+            raise bad("hop-by-hop fields too long")
         options = tokens(found.get(b"connection", ()))
         instead.update((option, b"") for option in options if option not in FRAMING)
         self.keep_alive = b"close" not in options and (self.minor == 1 or b"keep-alive" in options)

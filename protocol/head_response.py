@@ -11,7 +11,18 @@ from typing import Final
 
 from protocol.body import CHUNKED, NO_BODY, UNTIL_CLOSE, Body, body_of
 from protocol.errors import Blame, HttpError
-from protocol.fields import FRAMING, GONE, HOP_BY_HOP, NOTHING, Fields, parse_fields, protocols, serialise, tokens
+from protocol.fields import (
+    FRAMING,
+    GONE,
+    LISTS,
+    NOTHING,
+    Fields,
+    parse_fields,
+    protocols,
+    serialise,
+    tokens,
+    too_long,
+)
 from protocol.grammar import HEAD_CAP, LINE_CAP, STATUS_LINE, TCHAR, VALUE, content_length, head_pattern
 
 _HEAD: Final = head_pattern(
@@ -86,8 +97,10 @@ class ResponseHead:
         found: dict[bytes, list[bytes]] = {}
         for name, value in self.fields:
             low = name.lower()
-            if low in HOP_BY_HOP:
+            if low in LISTS:
                 found.setdefault(low, []).append(value)
+        if too_long(found):
+            raise bad("hop-by-hop fields too long")
         options = tokens(found.get(b"connection", ()))
         instead = GONE.copy()
         instead.update((option, b"") for option in options if option not in FRAMING)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TEMPLATE_CAP: Final = 256 * 1024  # of an operator's template; each page is kept ready in memory
 ACCEPT_CAP: Final = 1024  # bytes of an Accept field that are looked at
+ACCEPT_MAX: Final = 20  # members of it; browsers send about eight
 PLACES: Final = frozenset({"status", "title", "text", "hint", "code", "request_id"})
 
 _HTML, _JSON, _PLAIN = b"text/html; charset=utf-8", b"application/json", b"text/plain; charset=utf-8"
@@ -100,7 +101,7 @@ def wanted(accept: bytes | None) -> bytes:
     """The content type for a visitor that accepts this (RFC 9110, 12.5.1): the one with the highest weight, the first of
     several. Who asks for nothing in particular (curl: `*/*`) gets a line of text."""
     best, weight = _PLAIN, 0.0
-    for member in (accept or b"")[:ACCEPT_CAP].lower().split(b","):
+    for member in (accept or b"")[:ACCEPT_CAP].lower().split(b",")[:ACCEPT_MAX]:
         media, *parameters = member.replace(b" ", b"").replace(b"\t", b"").split(b";")
         kind = _KINDS.get(media)
         if kind is not None and (here := _weight(parameters)) > weight:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.fields import is_edge_owned, protocols, serialise, shadows, tokens, without_odd
+from protocol.fields import LISTS_CAP, is_edge_owned, protocols, serialise, shadows, tokens, too_long, without_odd
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ def test_the_others_are_left_alone(name: bytes) -> None:
 
 def test_tokens() -> None:
     assert tokens([b"Close , keep-alive", b"", b',,a b,"c",D\t']) == [b"close", b"keep-alive", b"d"]
+
+
+def test_too_long() -> None:
+    half = LISTS_CAP // 2
+    assert not too_long({b"a": [b"x" * half], b"b": [b"x" * half]})
+    assert too_long({b"a": [b"x" * half, b"x"], b"b": [b"x" * half]})
 
 
 def test_protocols() -> None:

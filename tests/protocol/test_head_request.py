@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import Blame, HttpError
+from protocol.fields import LISTS_CAP
 from protocol.head import CHUNKED, FIELD_CAP, HEAD_CAP, LINE_CAP, parse_request
 from tests.kit.agreement import request_agrees
 from tests.kit.hostile_heads import HOST, REFUSED_REQUESTS, STRANGE_REQUESTS, head, post
@@ -77,6 +78,14 @@ def test_field_cap() -> None:
     with pytest.raises(HttpError) as caught:
         parse_request(head(*[b"A: b"] * FIELD_CAP))
     assert (caught.value.status, caught.value.code) == (431, "head_too_large")
+
+
+def test_list_cap() -> None:
+    long = b"a," * (LISTS_CAP // 2)
+    assert parse_request(head(b"Connection: " + long)).keep_alive
+    for lines in ([long + b"a"], [long, b"close"]):
+        with pytest.raises(HttpError, match="too long"):
+            parse_request(head(*[b"Connection: " + line for line in lines]))
 
 
 # -- what is forwarded

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import Blame, HttpError
+from protocol.fields import LISTS_CAP
 from protocol.head import CHUNKED, FIELD_CAP, HEAD_CAP, LINE_CAP, UNTIL_CLOSE, parse_response
 from tests.kit.agreement import response_agrees
 from tests.kit.hostile_heads import REFUSED_RESPONSES, STRANGE_RESPONSES, answer
@@ -45,6 +46,12 @@ def test_caps() -> None:
     refused(answer(b"A: " + b"b" * (room + 1)))
     assert len(parse_response(answer(*[b"A: b"] * FIELD_CAP), method=b"GET").fields) == FIELD_CAP
     refused(answer(*[b"A: b"] * (FIELD_CAP + 1)))
+
+
+def test_list_cap() -> None:
+    long = b"a," * (LISTS_CAP // 2)
+    assert parse_response(answer(b"Connection: " + long, b"Content-Length: 1"), method=b"GET").keep_alive
+    refused(answer(b"Connection: " + long + b"a"))
 
 
 @pytest.mark.parametrize(

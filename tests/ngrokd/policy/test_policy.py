@@ -107,7 +107,7 @@ def test_order_of_the_checks() -> None:
         ("GET /a?b=c HTTP/1.1", 443, b"https://a.test/a?b=c"),
         ("GET /a?b=c HTTP/1.1", 8443, b"https://a.test:8443/a?b=c"),
         ("GET //evil.test HTTP/1.1", 443, b"https://a.test//evil.test"),
-        ("GET http://a.test/x HTTP/1.1", 443, b"https://a.test/x"),
+        ("GET http://a.test:8080/x HTTP/1.1", 443, b"https://a.test/x"),
         ("OPTIONS * HTTP/1.1", 443, b"https://a.test/"),
         ("GET /ä HTTP/1.1", 443, b"https://a.test/%C3%A4"),
     ],
