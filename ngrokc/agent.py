@@ -197,7 +197,7 @@ class Agent:
         when the server refuses it: then it is not kept."""
         check_spec(spec)
         tunnel = WantedTunnel(spec, offer)
-        with self.events.subscribe() as events:
+        with self.events.subscribe(visitors=False) as events:
             self._shared.book.add(tunnel)
             try:
                 if self._session is not None:

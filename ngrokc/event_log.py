@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 
 from ngrokc.events import (
     ConnectionClosed,
@@ -34,7 +34,7 @@ def write_event(log: Log, event: Event) -> None:
     if isinstance(event, Notice):
         getattr(log, event.level)(event.message)
         return
-    facts = asdict(event)
+    facts = {field.name: getattr(event, field.name) for field in fields(event)}  # asdict copies deeply, 40 us
     name = _NAMES[type(event).__name__]
     match event:
         case Latency() | ConnectionOpened() | ConnectionClosed(failure=None):

@@ -118,7 +118,8 @@ Event = (
 class Subscription:
     """One reader's queue: `async for event in subscription`. Ends when the bus closes."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, visitors: bool = True) -> None:
+        self.visitors = visitors
         self._queue: deque[Event] = deque()
         self._cap = cap
         self._closed = False
@@ -157,29 +158,38 @@ class EventBus:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
+        self._heard = False
 
     def __repr__(self) -> str:
         return f"<EventBus {len(self._subscriptions)} subscribers>"
 
     @property
     def heard(self) -> bool:
-        """Whether anybody listens: events that come with every visitor are built only then."""
-        return bool(self._subscriptions)
+        """Whether anybody wants the events that come with every visitor: they are built only then."""
+        return self._heard
 
     def publish(self, event: Event) -> None:
+        routine = isinstance(event, ConnectionOpened) or (isinstance(event, ConnectionClosed) and event.failure is None)
         for subscription in self._subscriptions:
-            subscription.put(event)
+            if subscription.visitors or not routine:
+                subscription.put(event)
 
     @contextmanager
-    def subscribe(self, cap: int = QUEUE) -> Iterator[Subscription]:
-        """A queue that gets every event from now until the block is left."""
-        subscription = Subscription(cap)
+    def subscribe(self, cap: int = QUEUE, *, visitors: bool = True) -> Iterator[Subscription]:
+        """A queue that gets every event from now until the block is left; without `visitors` those that come with every
+        visitor are left out (but not failures), and a busy agent is spared building them (20 us a visitor)."""
+        subscription = Subscription(cap, visitors)
         self._subscriptions.add(subscription)
+        self._count_listeners()
         try:
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
+            self._count_listeners()
             subscription.close()
+
+    def _count_listeners(self) -> None:
+        self._heard = any(subscription.visitors for subscription in self._subscriptions)
 
     def close(self) -> None:
         """Let every reader finish what it has and end."""

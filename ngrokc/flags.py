@@ -19,7 +19,7 @@ from protocol.argv import normalise
 VALUED = MappingProxyType({
     "config": ("", "FILE", "configuration file (default: .ngrok in your home directory)"),
     "log": ("none", "TARGET", "write the log to a file, `stdout` (then there is no screen) or `none`"),
-    "log-level": ("DEBUG", "LEVEL", "DEBUG, INFO, WARNING or ERROR"),
+    "log-level": ("INFO", "LEVEL", "DEBUG, INFO, WARNING or ERROR"),
     "server": ("", "ADDR", "the ngrokd to use, host or host:port (default port 4443)"),
     "authtoken": ("", "TOKEN", "token for the server; kept in the configuration file once it was accepted"),
     "httpauth": ("", "USER:PASSWORD", "ask visitors for this name and password"),
@@ -85,7 +85,7 @@ def understand(words: Sequence[str]) -> Request:
     positional = tuple(context.params["words"])
     if context.params["help"] or positional[:1] == ("help",):
         return Request("help")
-    if given.get("log-level", "DEBUG") not in LEVELS:
+    if given.get("log-level", "INFO") not in LEVELS:
         level = given["log-level"]
         raise click.UsageError(f"-log-level: {level!r} is no level; DEBUG, INFO, WARNING or ERROR")
     if not positional:

@@ -254,7 +254,7 @@ class Visit:
     def _over(self, up: int, down: int, failure: str | None) -> None:
         visitors, route = self._visitors, self.route
         visitors.closed(self, up, down)
-        if visitors.bus.heard and route is not None:
+        if (visitors.bus.heard or failure is not None) and route is not None:
             seconds = visitors.reactor.now - self.began
             visitors.bus.publish(ConnectionClosed(route.name, self.conn_id, up, down, seconds, failure))
 

@@ -5,6 +5,7 @@ The program is a thin shell: everything that the agent does is in the SDK, and a
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -61,7 +62,12 @@ async def run_agent(plan: Plan, log: Log, write: Write | None) -> int:
 
 
 async def _serve(agent: Agent, plan: Plan, log: Log, write: Write | None) -> int:
-    with agent.events.subscribe() as lines, agent.events.subscribe() as logged, agent.events.subscribe() as logins:
+    events, debugging = agent.events, log.is_enabled_for(logging.DEBUG)
+    with (
+        events.subscribe(visitors=False) as lines,
+        events.subscribe(visitors=debugging) as logged,
+        events.subscribe(visitors=False) as logins,
+    ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(log_events, log, logged)
             if write is not None:
