@@ -27,7 +27,7 @@ from ngrokc.status import TunnelStatus
 from ngrokc.tunnel_spec import TunnelSpec, no_upstreams, split_protocols
 from ngrokc.visitor_stream import VisitorStream
 from protocol.address import parse_upstream
-from protocol.errors import ConfigError, Fault
+from protocol.errors import ConfigError, Fault, RefusedError
 from protocol.link.proxy_connect import parse_proxy, proxy_from_environment
 from protocol.secret import Secret, new_request_id
 
@@ -186,12 +186,26 @@ async def connect(
     """An agent at `server` (`host` or `host:port`), connected for ever while the block runs; tunnels end with it. The block
     starts at once, before there is a connection. A server that says no for good ends the block with RefusedError."""
     agent = Agent(_settings(Server(server, token, ca, pin, proxy)))
-    async with trio.open_nursery(strict_exception_groups=False) as nursery:
-        await nursery.start(agent.run)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            nonlocal failure
+            try:
+                await agent.run(task_status=task_status)
+            except RefusedError as error:
+                failure = error
+                nursery.cancel_scope.cancel()
+
+        await nursery.start(run)
         try:
             yield Connection(agent)
+        except Exception as error:  # noqa: BLE001 - raised again below, as it is and not in a group
+            failure = error
         finally:
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager

@@ -1,0 +1,256 @@
+"""One visitor on a plain port: verdicts, the greeting's single write, taps, PROXY headers, resets and ends."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+
+from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
+from ngrokc.options import TunnelOptions
+from ngrokc.proxy import GOOD, Visit, Visitors
+from ngrokc.routes import Route, Routes
+from ngrokc.visitor_stream import VisitorStream
+from protocol.address import Upstream
+from protocol.frames import frame
+from protocol.link.epoll import EpollReactor
+from protocol.link.plain import PlainPort
+from protocol.link.relay import Tap
+from protocol.messages import Ping, StartProxy, StartProxyResp
+from protocol.proxy_header import decode
+
+START = frame(StartProxy("http://t", "192.0.2.7:99", conn_id="c1"))
+
+
+@dataclass
+class Recorder:
+    """A tap that keeps everything."""
+
+    seen: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def open(self, tunnel: Route, connection: Visit) -> Tap:
+        self.seen.append(("open", f"{tunnel.name} {connection.conn_id} {connection.client_addr}".encode()))
+        return self
+
+    def up(self, data: memoryview) -> None:
+        self.seen.append(("up", bytes(data)))
+
+    def down(self, data: memoryview) -> None:
+        self.seen.append(("down", bytes(data)))
+
+    def up_ended(self) -> None:
+        self.seen.append(("up_ended", b""))
+
+    def down_ended(self) -> None:
+        self.seen.append(("down_ended", b""))
+
+    def closed(self, reason: str | None) -> None:
+        self.seen.append(("closed", (reason or "").encode()))
+
+
+@dataclass
+class Bench:
+    visitors: Visitors
+    routes: Routes
+    service: trio.SocketListener
+    recorder: Recorder
+    open_sockets: list[socket.socket] = field(default_factory=list)
+
+    def route(self, url: str = "http://t", *, proxy_protocol: int = 0, upstream: Upstream | None = None) -> Route:
+        found = upstream or Upstream("tcp", "127.0.0.1", self.service.socket.getsockname()[1])
+        route = Route("t", url, url.partition(":")[0], "", found, TunnelOptions(proxy_protocol=proxy_protocol))
+        self.routes.add(route)
+        return route
+
+    def visit(self, data: bytes, *, verdict: bool = True, started: list[bool] | None = None) -> trio.SocketStream:
+        near, far = socket.socketpair()
+        port = PlainPort(near)
+        with self.visitors.reactor.turn():
+            port.attach(self.visitors.reactor)
+            told = started if started is not None else []
+            self.visitors.serve(port, self.routes, verdict=verdict, started=told.append)
+        far.sendall(data)
+        return trio.SocketStream(trio.socket.from_stdlib_socket(far))
+
+
+@asynccontextmanager
+async def bench() -> AsyncIterator[Bench]:
+    async with trio.open_nursery() as nursery:
+        reactor, recorder = EpollReactor(), Recorder()
+        await nursery.start(reactor.run)
+        (service,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        visitors = Visitors(reactor, EventBus(), nursery.start_soon, recorder)
+        yield Bench(visitors, Routes(), service, recorder)
+        visitors.close()
+        await service.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_verdict_leaves_with_the_first_bytes() -> None:
+    async with bench() as b:
+        b.route()
+        with b.visitors.bus.subscribe() as events, trio.fail_after(5):
+            async with b.visit(START + b"hi") as visitor:
+                async with await b.service.accept() as service:
+                    assert await service.receive_some() == b"hi"
+                    await service.send_all(b"answer")
+                    assert await visitor.receive_some() == GOOD + b"answer"
+                    assert await events.__anext__() == ConnectionOpened("t", "http://t", "c1", "192.0.2.7:99")
+                assert await visitor.receive_some() == b""
+            closed = await events.__anext__()
+        assert isinstance(closed, ConnectionClosed)
+        assert (closed.up, closed.down, closed.failure) == (2, 6, None)
+        assert b.recorder.seen[0] == ("open", b"t c1 192.0.2.7:99")
+        assert ("down", b"answer") in b.recorder.seen
+        assert b.recorder.seen[-1] == ("closed", b"")
+        assert (b.visitors.active, b.visitors.total, b.visitors.up, b.visitors.down) == (0, 1, 2, 6)
+
+
+async def test_the_verdict_of_a_service_that_ends_or_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngrokc.proxy.VERDICT_WAIT", 0.01)
+    async with bench() as b:
+        b.route()
+        with trio.fail_after(5):
+            async with b.visit(START) as visitor, await b.service.accept():
+                assert await visitor.receive_some() == GOOD
+            async with b.visit(START) as visitor:
+                await (await b.service.accept()).aclose()
+                assert await visitor.receive_some() == GOOD
+                assert await visitor.receive_some() == b""
+
+
+async def test_start_proxy_byte_by_byte() -> None:
+    async with bench() as b:
+        b.route()
+        with trio.fail_after(5):
+            async with b.visit(START[:1]) as visitor:
+                for index in range(1, len(START)):
+                    await visitor.send_all(START[index : index + 1])
+                    await trio.lowlevel.checkpoint()
+                async with await b.service.accept() as service:
+                    await visitor.send_all(b"x")
+                    assert await service.receive_some() == b"x"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_the_service_learns_who_comes(version: int) -> None:
+    async with bench() as b:
+        b.route(proxy_protocol=version)
+        with trio.fail_after(5):
+            async with b.visit(START + b"x"), await b.service.accept() as service:
+                data = b""
+                while not data.endswith(b"x"):
+                    data += await service.receive_some()
+                found = decode(data)
+        assert found is not None
+        assert (found[0].source, data[found[1] :]) == (("192.0.2.7", 99), b"x")
+
+
+async def test_a_reset_of_the_service_is_a_reset_for_the_visitor() -> None:
+    async with bench() as b:
+        b.route()
+        with trio.fail_after(5), b.visitors.bus.subscribe() as events:
+            async with b.visit(START + b"x") as visitor:
+                service = await b.service.accept()
+                await service.receive_some()
+                service.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                await service.aclose()
+                await events.__anext__()
+                closed = await events.__anext__()
+                assert isinstance(closed, ConnectionClosed)
+                assert str(closed.failure).startswith("upstream: ")
+                assert await visitor.receive_some() == b""  # a socket pair knows no reset
+
+
+async def test_names_are_dialled_in_a_task() -> None:
+    async with bench() as b:
+        port = b.service.socket.getsockname()[1]
+        route = b.route(upstream=Upstream("tcp", "localhost.localdomain.invalid", port))
+        assert not route.choices
+        with trio.fail_after(20):
+            async with b.visit(START) as visitor:
+                data = await visitor.receive_some()
+                assert b'"upstream_unreachable"' in data
+
+
+@pytest.mark.parametrize(("url", "answer"), [("http://t", b"HTTP/1.1 502 "), ("tcp://t:1", b"")])
+async def test_classic_refusals(url: str, answer: bytes) -> None:
+    async with bench() as b:
+        b.route(url, upstream=Upstream("unix", path="/nonexistent/socket"))
+        with trio.fail_after(5):
+            async with b.visit(
+                frame(StartProxy(url, "192.0.2.7:99")) + b"HEAD / HTTP/1.1\r\n\r\n", verdict=False
+            ) as visitor:
+                data = b""
+                while more := await visitor.receive_some():
+                    data += more
+        assert data.startswith(answer)
+        assert b"<html" not in data  # a HEAD request
+
+
+async def test_a_parked_link_that_ends_or_lies() -> None:
+    async with bench() as b:
+        for data, notice in ((b"", False), (b"\xff" * 20, True), (frame(Ping()), True), (START[:30], False)):
+            started: list[bool] = []
+            with b.visitors.bus.subscribe() as events, trio.fail_after(5):
+                visitor = b.visit(data, started=started)
+                await visitor.send_eof()
+                assert await visitor.receive_some() == b""
+                await visitor.aclose()
+                assert started == [False]
+                assert isinstance(events.take(), Notice) is notice
+        assert b.visitors.total == 0
+
+
+async def test_visitors_of_a_listening_program() -> None:
+    async with bench() as b:
+        taken: list[VisitorStream] = []
+        route = Route("t", "http://t", "http", "", None, TunnelOptions())
+
+        def offer(stream: VisitorStream) -> bool:
+            taken.append(stream)
+            return len(taken) == 1
+
+        route.offer = offer
+        b.routes.add(route)
+        with trio.fail_after(5), b.visitors.bus.subscribe() as events:
+            async with b.visit(START + b"hi") as visitor:
+                await events.__anext__()
+                stream = taken[0]
+                assert (stream.client_addr, stream.url) == ("192.0.2.7:99", "http://t")
+                assert await stream.receive_some() == b"hi"
+                await stream.send_all(b"answer")
+                assert await visitor.receive_some() == GOOD + b"answer"
+                await stream.send_eof()
+                assert await visitor.receive_some() == b""
+                await stream.aclose()
+                closed = await events.__anext__()
+                assert isinstance(closed, ConnectionClosed)
+                assert (closed.up, closed.down) == (2, 6)
+            async with b.visit(START) as visitor:  # its queue is full
+                with pytest.raises((trio.BrokenResourceError, AssertionError)):
+                    assert not await visitor.receive_some()
+        assert b.visitors.active == 0
+
+
+async def test_the_end_of_the_agent_ends_every_visit() -> None:
+    async with bench() as b:
+        b.route()
+        with trio.fail_after(5):
+            async with b.visit(START + b"x") as visitor, await b.service.accept() as service:
+                await service.receive_some()
+                assert b.visitors.active == 1
+                b.visitors.close()
+                assert b.visitors.active == 0
+                with pytest.raises(trio.BrokenResourceError):
+                    while await service.receive_some():
+                        pass
+                await visitor.receive_some()
+
+
+def test_good_is_one_frame() -> None:
+    assert frame(StartProxyResp()) == GOOD
