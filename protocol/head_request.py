@@ -56,6 +56,8 @@ _HEAD: Final = head_pattern(
     name=PLAIN,
 )
 _CONNECTION: Final = 11  # the group of its value
+_HOST: Final = frozenset({b"host"})
+_HOST_LINE: Final = re.compile(rb"\n(?i:host):[^\r]*+\r")
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 _ABSOLUTE: Final = re.compile(rb"(?i:http(s)?)://([^/?]*+)(.*)", re.DOTALL)
 _KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}  # the values of Connection that say no more than this
@@ -200,10 +202,21 @@ class RequestHead:
             begin, end = self._cut
             head = raw[:begin] if line is None else line + raw[self._start : begin]
             head += raw[end:-2]
+        elif self._instead is None and line is None and drop == _HOST:
+            return self._without_host() + added + b"\r\n"
         else:
             instead = self._instead if self._instead is not None else _CONNECTION_GOES
             head = (raw[: self._start] if line is None else line) + serialise(self.fields, instead, drop)
         return head + added + b"\r\n"
+
+    def _without_host(self) -> bytes:
+        """For host_header, the option that most tunnels to development servers have: two cuts instead of a new head."""
+        raw = self._raw
+        match = _HOST_LINE.search(raw)
+        if match is None:
+            return raw[: self._cut[0]] + raw[self._cut[1] : -2]
+        (begin, end), (then, last) = sorted((self._cut, (match.start() + 1, match.end() + 1)))
+        return raw[:begin] + raw[end:then] + raw[last:-2]
 
     def edited(self, added: bytes, drop: frozenset[bytes]) -> RequestHead:
         """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put

@@ -179,6 +179,21 @@ def test_drop_for_host_header_and_policies() -> None:
     )
 
 
+@pytest.mark.parametrize("raw", [raw for raw, _ in STRANGE_REQUESTS.values()])
+def test_host_alone_is_dropped_the_quick_way_and_the_long_way_alike(raw: bytes) -> None:
+    added = b"Host: b\r\n"
+    quick = parse_request(raw).forward(added, frozenset({b"host"}))
+    slow = parse_request(raw).forward(added, frozenset({b"host", b"x-nothing"}))
+    assert parse_request(quick).fields == parse_request(slow).fields
+    assert parse_request(quick).host == "b"
+
+
+def test_host_is_cut_before_and_behind_connection() -> None:
+    for lines in ((b"Connection: close\r\nHost: a\r\n"), (b"Host: a\r\nConnection: close\r\n")):
+        raw = b"GET / HTTP/1.1\r\nA: b\r\n" + lines + b"C: d\r\n\r\n"
+        assert forwarded(raw, b"Host: b\r\n", frozenset({b"host"})) == head(b"C: d", b"Host: b", host=b"A: b\r\n")
+
+
 def test_the_body_is_the_heads() -> None:
     assert parse_request(head()).body().done
     assert parse_request(post(b"Content-Length: 3")).body().scan(b"abcd", 0, 4) == 3
