@@ -87,6 +87,20 @@ class LegSet:
         return len(self._legs)
 
     @property
+    def streams(self) -> int:
+        return sum(leg.streams for leg in self._legs)
+
+    @property
+    def waiting(self) -> int:
+        """Visitors without a stream yet."""
+        return len(self._waiting)
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds, of the quickest leg; None before the first measurement."""
+        return min((leg.rtt for leg in self._legs if leg.rtt is not None), default=None)
+
+    @property
     def heard(self) -> float:
         """The reactor's clock when a byte last came on any leg; minus infinity without one."""
         return max((leg.heard for leg in self._legs), default=float("-inf"))

@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ngrokd.settings import PortRange
@@ -61,6 +61,10 @@ class TcpEdge:
     def live(self) -> int:
         """Visitors that are connected."""
         return len(self._visitors)
+
+    def moving(self) -> Iterator[tuple[Tunnel, tuple[str, int], tuple[int, int]]]:
+        """Each visitor's tunnel, address, and bytes up and down so far, which are not in the tunnel's counters yet."""
+        return iter([(visitor.tunnel, visitor.peer, visitor.moved) for visitor in self._visitors])
 
     # -- for declaring tunnels
     def bind(self, port: int) -> BoundTcp:
@@ -146,11 +150,22 @@ class _Visitor:
         self._verdict: FrameDecoder | None = None
         self._early = 0  # bytes sent up before the verdict
         self._cancel = ignore
+        self.peer = ("", 0)
         tunnel.traffic.connections += 1
         tunnel.traffic.live += 1
 
+    @property
+    def tunnel(self) -> Tunnel:
+        return self._tunnel
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        up, down = self._relay.counts if self._relay is not None else (0, 0)
+        return up + self._early, down
+
     def open(self, peer: tuple[str, int]) -> None:
         tunnel = self._tunnel
+        self.peer = peer
         native = bool(tunnel.session.caps)
         start = StartProxy(
             tunnel.url,
