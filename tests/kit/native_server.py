@@ -52,6 +52,7 @@ class NativeServer:
     refuse_login: AuthResp | None = None
     refuse_tunnel: NewTunnel | None = None
     refuse_legs: str = ""
+    mute: bool = False  # takes Auth and says nothing
     answer_pings: bool = True
     port: int = 0
     got: list[Message] = field(default_factory=list)
@@ -116,6 +117,8 @@ class NativeServer:
         if self.refuse_login is not None:
             await link.send(self.refuse_login)
             return
+        if self.mute:
+            await trio.sleep_forever()
         self.links.append(link)
         self.tickets.append(new_ticket().reveal())
         caps = negotiate(auth.caps, self.caps)

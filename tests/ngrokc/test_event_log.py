@@ -1,0 +1,60 @@
+"""Every event has a line, at the level that fits."""
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from ngrokc.event_log import log_events, write_event
+from ngrokc.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    Event,
+    EventBus,
+    Latency,
+    Notice,
+    SessionStarted,
+    StateChanged,
+    TunnelClosed,
+    TunnelOnline,
+    TunnelRefused,
+)
+from protocol.link.logs import Log
+
+
+def logger(capture: LogCapture) -> Log:
+    log: Log = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    return log
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (StateChanged("online"), "info"),
+        (StateChanged("reconnecting", "x", 1.0), "warning"),
+        (SessionStarted("1.7", "s", "c", (), "h"), "info"),
+        (Latency(0.1), "debug"),
+        (TunnelOnline("t", "u", "http", "x"), "info"),
+        (TunnelRefused("t", "http", "c", "m", True), "warning"),
+        (TunnelClosed("t", "u", "asked", ""), "info"),
+        (TunnelClosed("t", "u", "taken_over", ""), "warning"),
+        (ConnectionOpened("t", "u", "1", "a"), "debug"),
+        (ConnectionClosed("t", "1", 1, 2, 0.1, None), "debug"),
+        (ConnectionClosed("t", "1", 1, 2, 0.1, "reset"), "warning"),
+        (Notice("error", "m"), "error"),
+    ],
+)
+def test_levels(event: Event, level: str) -> None:
+    capture = LogCapture()
+    write_event(logger(capture), event)
+    assert [entry["log_level"] for entry in capture.entries] == [level]
+
+
+async def test_lost_events_are_counted() -> None:
+    capture, bus = LogCapture(), EventBus()
+    with bus.subscribe(cap=2) as events:
+        for _ in range(5):
+            bus.publish(Latency(1))
+        bus.close()
+        await log_events(logger(capture), events)
+    assert [entry["log_level"] for entry in capture.entries] == ["debug", "debug", "warning"]
+    assert capture.entries[-1]["dropped"] == 3
