@@ -207,17 +207,23 @@ async def test_any_other_beginning_resets_the_visitor(said: bytes) -> None:
 async def test_without_a_stream_the_visitor_is_reset() -> None:
     async with world() as w:
         w.agent.refuse = agent_silent()
-        async with await w.visit() as visitor:
-            with pytest.raises(trio.BrokenResourceError):
-                await visitor.receive_some()
+        assert await is_reset(w)
 
 
 async def test_addresses_that_are_denied_meet_a_reset() -> None:
-    policy = Policy.compile("", {"deny_ips": ["127.0.0.0/8"]})
-    async with world(policy=policy) as w, await w.visit() as visitor:
-        with pytest.raises(trio.BrokenResourceError):
-            await visitor.receive_some()
+    async with world(policy=Policy.compile("", {"deny_ips": ["127.0.0.0/8"]})) as w:
+        assert await is_reset(w)
         assert w.agent.starts == []
+
+
+async def is_reset(w: World) -> bool:
+    """Visit; whether all one gets is a reset, which may come before the client has seen its own connect succeed."""
+    try:
+        async with await w.visit() as visitor:
+            await visitor.receive_some()
+    except (OSError, trio.BrokenResourceError):
+        return True
+    return False
 
 
 async def test_stopping_closes_the_port_and_lets_visitors_be() -> None:
