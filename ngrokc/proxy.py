@@ -224,14 +224,12 @@ class Visit:
             with contextlib.suppress(PortBroken):  # the relay meets the same error
                 result.write(self._proxy_header(route.options.proxy_protocol))
         reactor = self._visitors.reactor
-        greeting = GOOD if self._verdict else b""
-        relay = self._relay = Relay(
-            reactor, self.port, result, on_end=self._ended, tap=self._tap(route), greeting=greeting
-        )
-        relay.start()
-        if greeting and self._relay is not None:
+        relay = self._relay = Relay(reactor, self.port, result, on_end=self._ended, tap=self._tap(route))
+        if self._verdict:
+            relay.greet(GOOD)
             self._timer = reactor.timer(relay.greet_now)
             self._timer.set(VERDICT_WAIT)
+        relay.start()
 
     def _proxy_header(self, version: int) -> bytes:
         try:

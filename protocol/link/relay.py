@@ -184,7 +184,6 @@ class Relay:
 
     `on_end` is called once, in a callback. `idle` (seconds without a byte in either direction) aborts; None: no limit,
     the kernel's keepalive finds dead peers. `start` begins; bytes that either port holds already flow first.
-    `greeting`: bytes for the visitor that leave in one write with the upstream's first ones, at its end or by `greet_now`.
     """
 
     __slots__ = (
@@ -210,7 +209,6 @@ class Relay:
         on_end: Callable[[RelayEnd], None],
         idle: float | None = None,
         tap: Tap | None = None,
-        greeting: bytes = b"",
     ) -> None:
         self.reactor = reactor
         self._visitor = visitor
@@ -223,11 +221,15 @@ class Relay:
         self._started = 0.0
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
-        self._down.greeting = greeting
 
     def hold_visitors_end(self) -> None:
         """Before `start`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then."""
         self._up.holds_end = True
+
+    def greet(self, greeting: bytes) -> None:
+        """Before `start`: bytes for the visitor that leave in one write with the upstream's first ones, or its end. They
+        are neither counted nor shown to the tap."""
+        self._down.greeting = greeting
 
     def start(self) -> None:
         """Begin, within a turn or from a task."""

@@ -23,14 +23,15 @@ class PortStream(trio.abc.HalfCloseableStream):
         self._closed = False
         self._busy_receiving = False
         self._busy_sending = False
+        self._eof_sent = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, at most `max_bytes` (default 16 KiB); b"" at the end of file."""
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
+        room = bytearray(max_bytes or RECEIVE_BYTES)  # before anything changes: it may not like its argument
         self._check(self._busy_receiving)
         self._busy_receiving = True
-        room = bytearray(max_bytes or RECEIVE_BYTES)
         try:
             await trio.lowlevel.checkpoint()
             while True:
@@ -47,6 +48,8 @@ class PortStream(trio.abc.HalfCloseableStream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Hand all of `data` to the port. Cancelled midway, an unknown part has gone out: only close is left then."""
         self._check(self._busy_sending)
+        if self._eof_sent:
+            raise trio.ClosedResourceError("send_eof was called")
         self._busy_sending = True
         try:
             await trio.lowlevel.checkpoint()
@@ -74,6 +77,7 @@ class PortStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         self._check(self._busy_sending)
         await trio.lowlevel.checkpoint()
+        self._eof_sent = True
         try:
             self.port.end_writing()
         except PortBroken as error:
