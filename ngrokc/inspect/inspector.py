@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from types import MappingProxyType
 
 import trio
 
@@ -33,7 +34,8 @@ from protocol.address import Upstream, format_address
 from protocol.link.dial import dial_upstream
 from protocol.link.relay import Tap
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", "ip6-localhost"})
+EVERYWHERE = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})  # noqa: S104 - compared, not bound
+LOOPBACK = frozenset({"localhost", "::1", "ip6-localhost", *EVERYWHERE})
 
 
 class Inspector:
@@ -68,8 +70,6 @@ class Inspector:
             return CountingTap(self.store, entry)
         return HttpTap(self._intake, Conversation(self.store, origin, self.journal.exchange_done))
 
-    observe = open
-
     def refuses(self, upstream: Upstream | None) -> bool:
         """Whether this upstream is the inspector itself: such a tunnel must not be opened."""
         return (
@@ -86,7 +86,7 @@ class Inspector:
         if self.address is None:
             return ""
         host, port = self.address
-        return f"http://{format_address({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}"
+        return f"http://{format_address(EVERYWHERE.get(host, host), port)}"
 
     @property
     def login_url(self) -> str:
@@ -95,9 +95,7 @@ class Inspector:
         return f"{self.base_url}/?token={self.token.secret.reveal()}" if self.base_url else ""
 
     # -- running
-    async def serve(
-        self, agent: AgentLike, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def serve(self, agent: AgentLike, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch `agent` and serve the page until cancelled; starts with the page's address (without the token). Raises
         OSError when the address can't be bound. Spooled bodies and the token file are removed at the end."""
         sock = self._bind()
@@ -169,4 +167,3 @@ class Inspector:
 async def _dial(upstream: Upstream) -> trio.abc.HalfCloseableStream:
     port = await dial_upstream(upstream, timeout=DIAL)
     return port.stream()
-

@@ -18,7 +18,7 @@ from ngrokc.inspect.conversation import Conversation
 from ngrokc.inspect.model import Exchange, Fields, Origin
 from ngrokc.inspect.seams import RouteLike
 from ngrokc.inspect.store import Store
-from ngrokc.proxy_header import proxy_header
+from protocol import proxy_header
 from protocol.address import Upstream
 from protocol.errors import Blame, Fault, LinkError
 
@@ -153,11 +153,11 @@ class Replayer:
         async with stream:
             try:
                 if route.options.proxy_protocol:
-                    await stream.send_all(proxy_header(route.options.proxy_protocol, "127.0.0.1:0"))
+                    await stream.send_all(proxy_header.encode(route.options.proxy_protocol, None))
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_send, stream, wire)
                     while talk.waiting and (data := await stream.receive_some(65536)):
-                        talk.feed(False, time.time(), data)
+                        talk.feed(False, time.time(), bytes(data))
                         if talk.broken:
                             break
                     talk.ended(False, time.time())
