@@ -120,10 +120,11 @@ class Legs:
                 reason = error.message
             except (Fault, PortBroken) as error:
                 reason = str(error)
-            if trio.current_time() - began > STEADY:
+            steady = trio.current_time() - began > STEADY
+            if steady:
                 backoff.reset()
                 self._complained = False
-            if not self._complained:
+            elif not self._complained:  # one that lived is just dialled again; one that can't live is news
                 self._complained = True
                 self._visitors.bus.publish(Notice("warning", f"a leg ended and is dialled again: {reason}"))
             await trio.sleep(backoff.next())
