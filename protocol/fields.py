@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from protocol.grammar import FIELD, ODD, PLAIN, TOKEN
+from protocol.grammar import FIELD, ODD, OWS, PLAIN, TCHAR, TOKEN, VALUE
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -28,13 +28,16 @@ EDGE_FAMILY: Final = b"x-forwarded-"
 FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection"})
 
 GONE: Final = dict.fromkeys(HOP_BY_HOP, b"")  # for `serialise`; to be copied
-# Names, in lower case, that `is_edge_owned` or `shadows` may be true of; nearly none of those in use.
-NOTABLE: Final = re.compile(rf"x-forwarded|x-real-ip\Z|forwarded\Z|{PLAIN}*+{ODD}".encode())
-
 # What says something to us, as lists; of one head together at most so many bytes: a long list costs more to take apart
 # than to send.
 LISTS: Final = frozenset({b"connection", b"transfer-encoding", b"upgrade", b"te", b"expect"})
 LISTS_CAP: Final = 1024
+
+# The lines of a validated head that may mean something to us: LISTS, what is edge-owned, and names with odd characters.
+_NOTED: Final = re.compile(
+    rf"\n((?i:{'|'.join(sorted(name.decode() for name in LISTS | EDGE_OWNED))}|x-forwarded-{PLAIN}*+)"
+    rf"|{PLAIN}*+{ODD}{TCHAR}*+):{OWS}({VALUE})\r".encode()
+)
 
 _ODD: Final = bytes(code if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
 _SHADOWED: Final = HOP_BY_HOP | EDGE_OWNED | FRAMING
@@ -96,6 +99,12 @@ def parse_fields(raw: bytes, start: int) -> Fields:
     if b" \r\n" in raw or b"\t\r\n" in raw:
         return [(name, value.rstrip(b" \t")) for name, value in fields]
     return fields
+
+
+def noted(raw: bytes, start: int) -> Fields:
+    """Those of the fields that begin at `start` which may mean something to us, names in lower case: LISTS, edge-owned ones
+    and odd spellings. The others are not taken apart."""
+    return [(name.lower(), value.rstrip(b" \t")) for name, value in _NOTED.findall(raw, start - 1)]
 
 
 def without_odd(name: bytes) -> bytes:

@@ -18,10 +18,10 @@ from protocol.fields import (
     FRAMING,
     GONE,
     LISTS,
-    NOTABLE,
     NOTHING,
     Fields,
     is_edge_owned,
+    noted,
     parse_fields,
     protocols,
     serialise,
@@ -141,18 +141,16 @@ class RequestHead:
         self.target = rest if rest[:1] == b"/" else b"/" + rest
 
     def _look_closer(self, *, has_length: bool) -> None:
-        """All that hop-by-hop and edge-owned fields say, from the list of fields."""
+        """All that hop-by-hop and edge-owned fields say."""
         found: dict[bytes, list[bytes]] = {}
         instead = GONE.copy()
-        for name, value in self.fields:
-            low = name.lower()
-            if low in LISTS:
-                found.setdefault(low, []).append(value)
-            elif NOTABLE.match(low):
-                if is_edge_owned(low):
-                    instead[low] = b""
-                elif shadows(low):
-                    raise bad("a field name that shadows one of ours")
+        for name, value in noted(self._raw, self._start):
+            if name in LISTS:
+                found.setdefault(name, []).append(value)
+            elif is_edge_owned(name):
+                instead[name] = b""
+            elif shadows(name):
+                raise bad("a field name that shadows one of ours")
         if too_long(found):
             raise bad("hop-by-hop fields too long")
         options = tokens(found.get(b"connection", ()))

@@ -17,6 +17,7 @@ from protocol.fields import (
     LISTS,
     NOTHING,
     Fields,
+    noted,
     parse_fields,
     protocols,
     serialise,
@@ -95,10 +96,9 @@ class ResponseHead:
 
     def _look_closer(self) -> None:
         found: dict[bytes, list[bytes]] = {}
-        for name, value in self.fields:
-            low = name.lower()
-            if low in LISTS:
-                found.setdefault(low, []).append(value)
+        for name, value in noted(self._raw, self._start):
+            if name in LISTS:
+                found.setdefault(name, []).append(value)
         if too_long(found):
             raise bad("hop-by-hop fields too long")
         options = tokens(found.get(b"connection", ()))

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.fields import LISTS_CAP, is_edge_owned, protocols, serialise, shadows, tokens, too_long, without_odd
+from protocol.fields import (
+    LISTS_CAP,
+    is_edge_owned,
+    noted,
+    protocols,
+    serialise,
+    shadows,
+    tokens,
+    too_long,
+    without_odd,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,18 @@ def test_too_long() -> None:
     half = LISTS_CAP // 2
     assert not too_long({b"a": [b"x" * half], b"b": [b"x" * half]})
     assert too_long({b"a": [b"x" * half, b"x"], b"b": [b"x" * half]})
+
+
+def test_noted() -> None:
+    lines = b"A: b\r\nTE:x \r\nTe-X: 1\r\nX-Forwarded-Foo: 2\r\nx-forwarded_for: 3\r\n"
+    lines += b"Forwarded:\r\nForwardeds: 4\r\na_: 5\r\n\r\n"
+    assert noted(b"GET / HTTP/1.1\r\n" + lines, 16) == [
+        (b"te", b"x"),
+        (b"x-forwarded-foo", b"2"),
+        (b"x-forwarded_for", b"3"),
+        (b"forwarded", b""),
+        (b"a_", b"5"),
+    ]
 
 
 def test_protocols() -> None:
