@@ -15,6 +15,7 @@ from protocol.errors import Blame, Fault
 
 BURST_SECONDS: Final = 0.1
 SMALLEST_CREDIT: Final = 1024  # bytes; below this the work per byte is all overhead
+TICK: Final = 0.001  # seconds; a shorter wait would be lost in rounding and make the sweeper spin
 LARGEST_CREDIT: Final = 64 * 1024  # a write of that size is as good as a larger one
 
 User = TypeVar("User")
@@ -147,7 +148,7 @@ class FairBucket(Generic[User]):
         """Seconds after the last call with a clock until `hand_out` serves somebody; None when nobody waits."""
         if not self._line:
             return None
-        return max(0.0, (self.credit - self._level) / self.per_second)
+        return max(TICK, (self.credit - self._level) / self.per_second)
 
     def _refill(self, now: float) -> None:
         if self._then is not None and now > self._then:
