@@ -4,7 +4,9 @@ A convenience, not a right: a remembered name that has another owner now is not 
 token's account, else its client id), never by address: neighbours behind one NAT are not each other. Client ids prove
 classic sessions, so only their hashes are kept and written.
 
-`Affinity` is pure; `AffinityFile` keeps it on disk (JSON, our own format), written atomically in a worker thread.
+`Affinity` is pure; `AffinityFile` keeps it on disk in our own format: a line of JSON for each name, later lines win. A new
+name is appended at once in a worker thread, so a server that is killed right after loses nothing; at the start and at the
+end the whole file is replaced atomically.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from protocol.link.logs import Log
 FORMAT = 1
 MAX_ENTRIES = 20_000  # the least recently used go; about 2 MB on disk
 FILE_LIMIT = 8 << 20
-SAVE_DELAY = 2.0  # seconds between a change and its write, so that a storm of logins is one write
+SAVE_REST = 10.0  # times as long as a write took until the next: a storm of logins costs a tenth of the disk at most
+SURPLUS_LINES = 20_000  # appended ones after which the file is written anew
 RETRY_DELAY = 60.0  # after a failed write: one warning a minute on a full disk
 
 
@@ -42,7 +45,7 @@ class Affinity:
     def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self._limit = limit
         self._entries: OrderedDict[str, str] = OrderedDict()
-        self.changes = 0
+        self._new: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -57,31 +60,41 @@ class Affinity:
     def remember(self, owner: str, kind: str, slot: int, value: str) -> None:
         key = f"{owner} {kind} {slot}"
         if self._entries.get(key) != value:
-            self.changes += 1
+            self._new.append((key, value))
         self._entries[key] = value
         self._entries.move_to_end(key)
         while len(self._entries) > self._limit:
             self._entries.popitem(last=False)
 
+    def take_new(self) -> bytes:
+        """What was remembered since the last call, as lines to append."""
+        found, self._new = self._new, []
+        return b"".join(_line(entry) for entry in found)
+
     def dump(self) -> bytes:
-        return json.dumps({"format": FORMAT, "entries": list(self._entries.items())}, indent=0).encode()
+        return _line({"format": FORMAT}) + b"".join(_line(entry) for entry in self._entries.items())
 
     def load(self, data: bytes) -> None:
-        """Replace everything by what `dump` gave. Raises ValueError for anything else; then nothing has changed."""
-        document = json.loads(data)
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
+        """Replace everything by what `dump` and `take_new` gave. Raises ValueError for anything else; then nothing has
+        changed. A last line without its end was cut by a loss of power: it is left out."""
+        lines = data.split(b"\n")[:-1]
+        if not lines or json.loads(lines[0]) != {"format": FORMAT}:
             raise ValueError("not an affinity file of this format")
-        entries = document.get("entries")
-        if not isinstance(entries, list):
-            raise ValueError("an affinity file without entries")
         loaded: OrderedDict[str, str] = OrderedDict()
-        for entry in entries[-self._limit :]:
-            match entry:
+        for line in lines[1:]:
+            match json.loads(line):
                 case [str(key), str(value)]:
                     loaded[key] = value
+                    loaded.move_to_end(key)
                 case _:
                     raise ValueError("an affinity entry is not a pair of strings")
+        while len(loaded) > self._limit:
+            loaded.popitem(last=False)
         self._entries = loaded
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 class AffinityFile:
@@ -91,7 +104,8 @@ class AffinityFile:
         self.affinity = affinity
         self.path = path
         self._log = log
-        self._saved = affinity.changes
+        self._whole = False  # whether the file holds all but what `take_new` would give
+        self._appended = 0
         self._changed = trio.Event()
 
     def open(self) -> None:
@@ -109,35 +123,43 @@ class AffinityFile:
                 self.path.replace(aside)
             except OSError as failure:
                 self._log.warning("the damaged file could not be put aside", reason=str(failure))
-        self._saved = self.affinity.changes
 
     def touch(self) -> None:
         """Something may have changed: `run` will look."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Save SAVE_DELAY seconds after a change, for ever; at the end (cancelled) save what is left."""
+        """Save soon after each change, for ever; at the end (cancelled) save what is left."""
         try:
             while True:
-                await self._changed.wait()
-                self._changed = trio.Event()
-                await trio.sleep(SAVE_DELAY)
-                if not await self._save():
-                    await trio.sleep(RETRY_DELAY - SAVE_DELAY)
-                    self._changed.set()
+                began = trio.current_time()
+                saved = await self._save()
+                await trio.sleep((trio.current_time() - began) * SAVE_REST if saved else RETRY_DELAY)
+                if saved:
+                    await self._changed.wait()
+                    self._changed = trio.Event()
         finally:
+            self._whole = False
             with trio.CancelScope(shield=True):  # a local disk: waiting for it is bounded
                 await self._save()
 
     async def _save(self) -> bool:
-        changes = self.affinity.changes
-        if changes == self._saved:
-            return True
-        data = self.affinity.dump()
+        new = self.affinity.take_new()
         try:
-            await trio.to_thread.run_sync(write_atomic, self.path, data)
+            if self._whole and self._appended < SURPLUS_LINES:
+                await trio.to_thread.run_sync(_append, self.path, new)
+                self._appended += new.count(b"\n")
+            else:
+                await trio.to_thread.run_sync(write_atomic, self.path, self.affinity.dump())
+                self._whole, self._appended = True, 0
         except OSError as error:
+            self._whole = False
             self._log.warning("remembered names could not be written", file=str(self.path), reason=str(error))
             return False
-        self._saved = changes
         return True
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append without waiting for the disk: the kernel has it, which is what a killed process needs."""
+    with path.open("ab", buffering=0) as file:
+        file.write(data)

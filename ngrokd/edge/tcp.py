@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ngrokd.tunnel import Tunnel
 
 RANDOM_TRIES: Final = 50  # of ports in a range; fails only when it is nearly full
+VERDICT_TIMEOUT: Final = 10.0  # seconds; an agent gives its own dial 5
 COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about missing descriptors
 
 
@@ -150,6 +151,7 @@ class _Visitor:
         self._verdict: FrameDecoder | None = None
         self._early = 0  # bytes sent up before the verdict
         self._cancel = ignore
+        self._too_late = reactor.timer(self._no_verdict)
         self.peer = ("", 0)
         tunnel.traffic.connections += 1
         tunnel.traffic.live += 1
@@ -197,12 +199,16 @@ class _Visitor:
     # -- the verdict
     def _await_verdict(self, stream: Port) -> None:
         self._verdict = FrameDecoder(FIRST_FRAME_CAP)
+        self._too_late.set(VERDICT_TIMEOUT)
         stream.on_readable = self._read_verdict
         stream.on_writable = self._send_early
         self._port.on_readable = self._send_early
         self._send_early()
         if self._verdict is not None:
             self._read_verdict()
+
+    def _no_verdict(self) -> None:
+        self._finish(f"no verdict within {VERDICT_TIMEOUT:g} s")
 
     def _send_early(self) -> None:
         """The visitor's bytes need not wait for the verdict. Its end of file does: a port shows it again to the relay."""
@@ -241,6 +247,7 @@ class _Visitor:
             self._finish(str(error))
             return
         self._verdict = None
+        self._too_late.clear()
         if verdict.code:
             self._log.warning("the upstream of a tcp tunnel failed", url=self._tunnel.url, code=verdict.code)
             self._finish(verdict.code)
@@ -261,6 +268,7 @@ class _Visitor:
     def _finish(self, reason: str) -> None:
         """Over before there was a relay."""
         self._verdict = None
+        self._too_late.clear()
         if self._stream is not None:
             self._stream.abort()
         self._port.abort()

@@ -12,6 +12,7 @@ import pytest
 import structlog
 import trio
 
+from ngrokd.edge import tcp
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.opener import Cancel, Ready, agent_silent
 from ngrokd.policy import Policy
@@ -202,6 +203,12 @@ async def test_any_other_beginning_resets_the_visitor(said: bytes) -> None:
             await stream.send_eof()
         with pytest.raises(trio.BrokenResourceError):
             await visitor.receive_some()
+
+
+async def test_a_verdict_that_does_not_come_resets_the_visitor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "VERDICT_TIMEOUT", 0.01)
+    async with world(caps=NATIVE) as w:
+        assert await is_reset(w)
 
 
 async def test_without_a_stream_the_visitor_is_reset() -> None:
