@@ -19,6 +19,7 @@ from protocol.link.port import Port, PortBroken
 from protocol.messages import RegProxy
 
 MAX_IDLE = 64  # links dialled or parked and not yet used; 1.7's server keeps 10, and asks one per waiting visitor
+MAX_OWED = 4096  # requests beyond that cap are made good as links are used: a crowd of visitors asks for all at once
 AT_ONCE = 16  # handshakes at the same time: they are CPU work, more of them only make each slower
 DIAL_TIMEOUT = 10.0  # the server waits 10 s (1.7: 30 s) for a link
 
@@ -41,6 +42,8 @@ class ProxyLinks:
         self._register = register
         self._verdict = verdict
         self._idle = 0
+        self._owed = 0
+        self._nursery: trio.Nursery | None = None
         self._parked: set[Visit] = set()
         self._slots = trio.CapacityLimiter(AT_ONCE)
         self._complained = False
@@ -53,10 +56,19 @@ class ProxyLinks:
         return self._visitors.bus
 
     def ask(self, nursery: trio.Nursery) -> None:
-        """The server wants one more link. Beyond the cap it has what it needs: the request is not followed."""
+        """The server wants one more link: now, or as soon as one of those it has is used. `nursery` is the session's."""
+        self._nursery = nursery
         if self._idle < MAX_IDLE:
             self._idle += 1
             nursery.start_soon(self._dial)
+        else:
+            self._owed = min(self._owed + 1, MAX_OWED)
+
+    def _one_less(self) -> None:
+        self._idle -= 1
+        if self._owed and self._nursery is not None:
+            self._owed -= 1
+            self.ask(self._nursery)
 
     async def _dial(self) -> None:
         try:
@@ -70,7 +82,7 @@ class ProxyLinks:
                     raise
                 link.release().attach(self._visitors.reactor)
         except (Fault, PortBroken) as fault:
-            self._idle -= 1
+            self._one_less()
             if not self._complained:  # one line for a server that can't be reached; the control link says the rest
                 self._complained = True
                 self.bus.publish(Notice("warning", f"a proxy link could not be made: {fault}"))
@@ -85,7 +97,7 @@ class ProxyLinks:
         visit: Visit | None = None
 
         def started(_came: bool) -> None:
-            self._idle -= 1
+            self._one_less()
             if visit is not None:
                 self._parked.discard(visit)
 
@@ -93,7 +105,8 @@ class ProxyLinks:
         self._parked.add(visit)
 
     def close(self) -> None:
-        """Drop the parked links; visitors that run go on."""
+        """Drop the parked links and dial no more; visitors that run go on."""
+        self._nursery = None
         with self._visitors.reactor.turn():
             for visit in list(self._parked):
                 visit.abort("the session ended")

@@ -49,7 +49,14 @@ async def test_there_is_a_cap() -> None:
     async with links() as (_, found, _, nursery):
         for _ in range(MAX_IDLE * 2):
             found.ask(nursery)
-        assert f"idle={MAX_IDLE}" in repr(found)
+        assert f"idle={MAX_IDLE} " in repr(found)
+
+
+async def test_what_is_owed_is_made_good_as_links_are_used() -> None:
+    async with links() as (server, found, _, nursery):
+        for _ in range(MAX_IDLE + 20):  # each is closed by the server at once, which makes room for the next
+            found.ask(nursery)
+        await server.journal.seen("proxy", "unknown", MAX_IDLE + 20)
 
 
 async def test_a_lost_server_is_told_once() -> None:
