@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TextIO
 
 import click
@@ -23,6 +22,7 @@ import trio
 
 from ngrokd.server import Server
 from ngrokd.settings import Flag, Settings, flags, settings_from
+from ngrokd.version import program_version
 from protocol.argv import normalise
 from protocol.errors import ConfigError, Fault
 from protocol.link.logs import LogSink, open_log
@@ -132,13 +132,6 @@ def _empty_means_default(context: click.Context, values: dict[str, Any]) -> dict
 
 def _print_version() -> None:
     click.echo(f"{PROGRAM} {program_version()}")
-
-
-def program_version() -> str:
-    try:
-        return version("ngrokd")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0"
 
 
 # -- serving

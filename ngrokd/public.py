@@ -39,6 +39,10 @@ class PublicEdges:
         """Visitors that are connected."""
         return sum(len(edge.visitors) for edge in self._edges.values())
 
+    @property
+    def edges(self) -> list[HttpEdge]:
+        return list(self._edges.values())
+
     def listen(self, scheme: str, sock: socket.socket, handshakes: trio.Nursery) -> None:
         """Serve visitors from `sock` (owned from now on)."""
         edge = self._edges.setdefault(scheme, HttpEdge(self._world, scheme))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +21,12 @@ import trio
 
 from ngrokd import certs
 from ngrokd.accept import TunnelPort
+from ngrokd.admin.house import Facts, House
+from ngrokd.admin.office import Office, check_address
+from ngrokd.admin.operator import Levers
 from ngrokd.affinity import Affinity, AffinityFile
 from ngrokd.certs import ServerCertificate
-from ngrokd.control import Services
+from ngrokd.control import Services, dismiss
 from ngrokd.declare import Declarer
 from ngrokd.edge.http import EdgeWorld
 from ngrokd.edge.pages import Pages
@@ -36,8 +40,8 @@ from ngrokd.public import PublicEdges
 from ngrokd.registry import Registry
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
+from ngrokd.version import program_version
 from protocol.address import HostPort, plain_ip
-from protocol.errors import ConfigError
 from protocol.link.epoll import EpollReactor
 from protocol.link.epoll import available as epoll_available
 from protocol.link.logs import Log
@@ -51,6 +55,7 @@ from protocol.session import CAPABILITIES
 AFFINITY_FILE = "names.json"
 RENEWAL_CHECK = 12 * 3600.0  # seconds between two looks at the certificate's age
 DRAIN_LOOK = 0.05  # seconds between two looks at who is left while draining
+PUBLIC = ("http", "https")
 FAREWELL = 1.0  # seconds for the last messages to agents
 
 Addresses = dict[str, list[HostPort]]
@@ -65,11 +70,12 @@ class _Parts:
     tcp: TcpEdge
     tunnel_port: TunnelPort
     affinity: AffinityFile
+    office: Office
 
 
 @dataclass(slots=True)
 class _Listeners:
-    """Open listening sockets by the name of their flag's listener: http, https, tunnel."""
+    """Open listening sockets by the name of their flag's listener: http, https, tunnel, admin."""
 
     sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
 
@@ -77,7 +83,7 @@ class _Listeners:
         return {name: [_address_of(sock) for sock in sockets] for name, sockets in self.sockets.items()}
 
     def ports(self) -> dict[str, int]:
-        return {name: sockets[0].getsockname()[1] for name, sockets in self.sockets.items() if name != "tunnel"}
+        return {name: sockets[0].getsockname()[1] for name, sockets in self.sockets.items() if name in PUBLIC}
 
     def hand_over(self) -> dict[str, list[socket.socket]]:
         """The sockets, for those who accept on them and close them from now on."""
@@ -128,7 +134,7 @@ class Server:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`, or until cancelled (then visitors are reset). Raises Fault when it can't start."""
         if self.settings.admin_addr is not None:
-            raise ConfigError("-adminAddr: this version has no listener for the operator", hint="leave it out")
+            check_address(self.settings.admin_addr)
         state = await trio.to_thread.run_sync(self._open_state)
         context = certs.server_context(await self._load_certificate(state))
         listeners = _Listeners()
@@ -141,6 +147,7 @@ class Server:
                 await system.start(reactor.run)
                 system.start_soon(parts.affinity.run)
                 system.start_soon(self._renew, state, context)
+                await self._open_office(parts, listeners, state, system)
                 try:
                     async with trio.open_nursery() as links:
                         await self._run(parts, listeners, links, task_status)
@@ -173,6 +180,7 @@ class Server:
             "http": (settings.http_addr, "httpAddr"),
             "https": (settings.https_addr, "httpsAddr"),
             "tunnel": (settings.tunnel_addr, "tunnelAddr"),
+            "admin": (settings.admin_addr, "adminAddr"),
         }
         for name, (address, flag) in wanted.items():
             if address is not None:
@@ -188,10 +196,43 @@ class Server:
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
         compile_policy = partial(Policy.compile, clock=trio.current_time, https_port=ports.get("https", 443))
         declarer = Declarer(registry, naming, affinity, tcp, compile_policy, file.touch)
-        services = Services(registry, declarer, self._gate, reactor, log, LegHouse(reactor), CAPABILITIES)
-        world = EdgeWorld(reactor, registry, Pages(), lambda _scheme, _host: False, log=log)
+        office = Office(reactor, log, settings.access_log)
+        gate = office.doorman(self._gate)
+        services = Services(registry, declarer, gate, reactor, log, LegHouse(reactor), CAPABILITIES)
+        world = EdgeWorld(
+            reactor, registry, Pages(), lambda _scheme, _host: False, office.meters, office.refused, log=log
+        )
         public = PublicEdges(world, context, log)
-        return _Parts(services, public, tcp, TunnelPort(services, context), file)
+        return _Parts(services, public, tcp, TunnelPort(services, context), file, office)
+
+    async def _open_office(
+        self, parts: _Parts, listeners: _Listeners, state: StateDirectory, system: trio.Nursery
+    ) -> None:
+        """Let the operator look at the server; with -adminAddr over HTTP too."""
+        services = parts.services
+        facts = Facts(
+            version=program_version(),
+            domain=self.settings.domain,
+            started=time.time(),
+            addresses=lambda: {name: [str(place) for place in found] for name, found in self.addresses.items()},
+            fingerprint=lambda: self.certificate.fingerprint if self.certificate is not None else "",
+            expires=lambda: self.certificate.expires.timestamp() if self.certificate is not None else None,
+            dropped=lambda: 0,
+        )
+        house = House(services.registry, lambda: parts.public.edges, parts.tcp, services.legs, parts.tunnel_port, facts)
+        levers = Levers(
+            self.stop, self.reload, lambda session, why: dismiss(
+                services, services.registry.release(session.key), why, "kicked"
+            )
+        )  # fmt: skip
+        parts.office.open(house, levers, None)
+        system.start_soon(parts.office.run)
+        for sock in listeners.sockets.pop("admin", []):
+            await system.start(parts.office.serve, sock, state)
+
+    async def reload(self) -> list[str]:
+        """Read again what may change while the server runs; what did. Raises ConfigError, then all is as before."""
+        return []
 
     # -- running and stopping
     async def _run(

@@ -132,6 +132,9 @@ class Settings(BaseModel):
         float, Field(ge=0, le=MAX_GRACE), Flag("grace", "seconds that what runs may go on at a stop", "SECONDS")
     ] = 30.0
     admin_addr: Annotated[Address, Flag("adminAddr", "listener for the operator; off by default")] = None
+    access_log: Annotated[
+        str, Flag("accessLog", "file (or stdout) for a line of JSON about each exchange; off by default", "TARGET")
+    ] = ""
     log: Annotated[str, Flag("log", "stdout, none or a file", "TARGET")] = "stdout"
     log_level: Annotated[str, Flag("log-level", "DEBUG, INFO, WARNING or ERROR", "LEVEL")] = "INFO"
     log_format: Annotated[LogFormat, Flag("logFormat", "auto, console or json", "FORMAT")] = LogFormat.AUTO
