@@ -133,11 +133,14 @@ class AffinityFile:
         try:
             while True:
                 began = trio.current_time()
-                saved = await self._save()
-                await trio.sleep((trio.current_time() - began) * SAVE_REST if saved else RETRY_DELAY)
-                if saved:
-                    await self._changed.wait()
-                    self._changed = trio.Event()
+                whole = self._whole
+                if not await self._save():
+                    await trio.sleep(RETRY_DELAY)
+                    continue
+                if whole:  # a rewrite waits for the disk, which says nothing about appending
+                    await trio.sleep((trio.current_time() - began) * SAVE_REST)
+                await self._changed.wait()
+                self._changed = trio.Event()
         finally:
             self._whole = False
             with trio.CancelScope(shield=True):  # a local disk: waiting for it is bounded
