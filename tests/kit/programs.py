@@ -26,6 +26,7 @@ import trio
 
 READY_WITHIN = 20.0  # seconds; a guard for a busy machine, nothing waits for it
 STOP_WITHIN = 15.0
+GIVE_UP_AFTER = float(os.environ.get("WORLD_SECONDS", "50"))
 ROOT = Path(__file__).parent.parent.parent
 URL = re.compile(r"\b(?:https?|tcp)://[A-Za-z0-9.\[\]:-]+")
 TRACE = "Traceback (most recent call last)"
@@ -267,6 +268,7 @@ async def open_world(path: Path) -> AsyncIterator[World]:
     """The programs that a test starts; all are stopped, and looked at, at the end."""
     async with trio.open_nursery() as nursery:
         world = World(path, nursery)
+        nursery.start_soon(_give_up, world)
         try:
             yield world
             for program in reversed(world.programs):  # agents first
@@ -282,3 +284,9 @@ async def open_world(path: Path) -> AsyncIterator[World]:
                 if program.process.returncode is None:
                     program.process.kill()
             nursery.cancel_scope.cancel()
+
+
+async def _give_up(world: World) -> None:
+    """End a test that hangs in an orderly way, with the logs; a signal in the middle of trio would leave a mess."""
+    await trio.sleep(GIVE_UP_AFTER)
+    raise AssertionError("the test hangs\n" + "\n".join(program.log for program in world.programs))
