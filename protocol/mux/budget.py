@@ -13,7 +13,14 @@ from typing import Final, Protocol
 STREAM_WINDOW_CAP: Final = 16 * 1024 * 1024  # 80 ms at 1 Gbit/s is 10 MB in flight
 LEG_GROWTH: Final = 64 * 1024 * 1024  # promises past 256 KiB; memory in use is what QueueBudget bounds
 SERVER_QUEUED: Final = 256 * 1024 * 1024
-LEAST_RTT: Final = 0.001  # on a shorter path scheduling delays rule, not the line: 2 MiB at 9 Gbit/s on loopback
+TURN_SECONDS: Final = 0.002
+"""What the programs' own turns add to a path when the machine is busy."""
+SHORT_PATH_WINDOW: Final = 1024 * 1024
+"""Up to here TURN_SECONDS count as path, so that loopback and LANs end at 1 MiB: 256 KiB cost a quarter of the rate there, and
+more only adds to what small requests wait behind in the kernel. Past it the measured round trip alone decides."""
+JUDGE_SECONDS: Final = (
+    0.001  # rates are judged over a round trip, and over this at least: a burst says nothing of the path
+)
 
 
 class Growth:
@@ -44,7 +51,8 @@ def wanted_window(window: int, count: int, seconds: float, rtt: float, cap: int 
     A sender that the window holds back sends one window per round trip. From half that rate up we double, so the window
     ends at twice the bandwidth-delay product and is out of the way.
     """
-    if window * seconds >= 2 * count * max(rtt, LEAST_RTT):
+    path = rtt if window >= SHORT_PATH_WINDOW else max(rtt, TURN_SECONDS)
+    if window * seconds >= 2 * count * path:
         return window
     return min(window * 2, max(cap, window))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.mux.budget import LEAST_RTT, Growth, QueueBudget, wanted_window
+from protocol.mux.budget import SHORT_PATH_WINDOW, TURN_SECONDS, Growth, QueueBudget, wanted_window
 
 KIB = 1024
 
@@ -31,8 +31,14 @@ def test_windows_double_until_they_are_twice_the_product_of_bandwidth_and_delay(
 
 def test_a_slow_reader_does_not_grow() -> None:
     assert wanted_window(256 * KIB, 64 * KIB, 1.0, 0.08) == 256 * KIB
-    assert wanted_window(256 * KIB, 64 * KIB, LEAST_RTT, 0.0) == 256 * KIB
-    assert wanted_window(256 * KIB, 64 * KIB, LEAST_RTT / 3, 0.0) == 512 * KIB
+    assert wanted_window(256 * KIB, 64 * KIB, TURN_SECONDS, 0.0) == 256 * KIB
+
+
+def test_on_a_short_path_a_fast_reader_gets_a_mebibyte_and_no_more() -> None:
+    window = 256 * KIB
+    for _ in range(10):
+        window = wanted_window(window, 1024 * KIB, 0.001, 0.0001)
+    assert window == SHORT_PATH_WINDOW
 
 
 def test_the_cap_never_shrinks_a_window() -> None:
