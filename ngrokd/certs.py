@@ -88,6 +88,15 @@ def own(state: StateDirectory, domain: str, *, now: datetime | None = None) -> S
     return ServerCertificate(*paths, fingerprint(leaf), leaf.not_valid_after_utc)
 
 
+def own_fingerprint(state: StateDirectory) -> str:
+    """The fingerprint of ngrokd's own key, made when there is none; certificates stay as they are. Raises as `own`."""
+    public = _key(state, KEY).public_key()
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(der)
+    return f"sha256:{digest.finalize().hex()}"
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """What an agent pins: the SHA-256 of the certificate's public key (SubjectPublicKeyInfo, RFC 5280 section 4.1.2.7)."""
     return trust.fingerprint(certificate.public_bytes(serialization.Encoding.DER))
