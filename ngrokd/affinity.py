@@ -26,7 +26,6 @@ from protocol.link.logs import Log
 FORMAT = 1
 MAX_ENTRIES = 20_000  # the least recently used go; about 2 MB on disk
 FILE_LIMIT = 8 << 20
-SAVE_REST = 10.0  # times as long as a write took until the next: a storm of logins costs a tenth of the disk at most
 SURPLUS_LINES = 20_000  # appended ones after which the file is written anew
 RETRY_DELAY = 60.0  # after a failed write: one warning a minute on a full disk
 
@@ -132,13 +131,9 @@ class AffinityFile:
         """Save soon after each change, for ever; at the end (cancelled) save what is left."""
         try:
             while True:
-                began = trio.current_time()
-                whole = self._whole
                 if not await self._save():
                     await trio.sleep(RETRY_DELAY)
                     continue
-                if whole:  # a rewrite waits for the disk, which says nothing about appending
-                    await trio.sleep((trio.current_time() - began) * SAVE_REST)
                 await self._changed.wait()
                 self._changed = trio.Event()
         finally:
