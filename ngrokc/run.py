@@ -68,37 +68,39 @@ async def _serve(agent: Agent, plan: Plan, log: Log, write: Write | None) -> int
         events.subscribe(visitors=debugging) as logged,
         events.subscribe(visitors=False) as logins,
     ):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_events, log, logged)
-            if write is not None:
-                nursery.start_soon(_show, lines, write)
-            if plan.save_token:
-                nursery.start_soon(_keep_token, plan, logins, log)
-            code = await _until_stopped(agent)
-            agent.events.close()
-            nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS
+        async with trio.open_nursery() as outer:
+            stop = trio.CancelScope()
+            await outer.start(_on_signals, stop)
+            async with trio.open_nursery() as readers:
+                readers.start_soon(log_events, log, logged)
+                if write is not None:
+                    readers.start_soon(_show, lines, write)
+                if plan.save_token:
+                    readers.start_soon(_keep_token, plan, logins, log)
+                code = await _until_stopped(agent, stop)
+                agent.events.close()
+                readers.cancel_scope.deadline = trio.current_time() + LAST_WORDS
+            outer.cancel_scope.cancel()
     return code
 
 
-async def _until_stopped(agent: Agent) -> int:
-    """Run the agent until a signal comes or the server refuses it; the exit code."""
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_cancel_on_signal, nursery.cancel_scope)
+async def _until_stopped(agent: Agent, stop: trio.CancelScope) -> int:
+    """Run the agent until it is stopped or the server refuses it; the exit code."""
+    with stop:
         try:
             await agent.run()
         except RefusedError:  # the last event said why
-            nursery.cancel_scope.cancel()
             return EXIT_REFUSED
     return EXIT_STOPPED
 
 
-async def _cancel_on_signal(
-    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
+async def _on_signals(stop: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Stop the agent. Further signals change nothing: what is left to be said takes LAST_WORDS at most, and impatient people
+    and `timeout` send two at once."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:
-            scope.cancel()
+            stop.cancel()
 
 
 async def _show(events: Subscription, write: Write) -> None:

@@ -53,6 +53,7 @@ async def start(server: NativeServer, home: Path, line: str, *, signalled: bool)
                 while not any(" -> " in line for line in lines):
                     await trio.lowlevel.checkpoint()
             os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)  # twice, as `timeout` and impatient people do
     return codes[0], lines
 
 
