@@ -121,6 +121,12 @@ class Server:
         assert self._parts is not None, "the server has not started"
         return self._parts.public.live + self._parts.tcp.live
 
+    @property
+    def office(self) -> Office:
+        """The operator's view. Only after `serve` has reported started."""
+        assert self._parts is not None, "the server has not started"
+        return self._parts.office
+
     def stop(self) -> None:
         """Begin to end: see the module's docstring. Returns at once; `stopped` is set at the end."""
         self._stopping.set()

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import trio
 
@@ -57,7 +56,7 @@ class Operator:
         self.bans = Bans() if bans is None else bans
         self.rates = Rates()
         self.draining = False
-        self._met: WeakKeyDictionary[Session, float] = WeakKeyDictionary()
+        self._met: dict[Session, float] = {}  # when each session was first seen
 
     async def watch(self) -> None:
         """Look at the counters now and then, for ever."""
@@ -67,8 +66,7 @@ class Operator:
 
     def look(self) -> None:
         registry = self.house.registry
-        for session in registry.sessions():
-            self._met.setdefault(session, time.time())
+        self._met = {session: self._since(session) for session in registry.sessions()}
         self.meters.collect(registry.tunnels())
         self.rates.look(trio.current_time(), dict(self._totals()))
 
