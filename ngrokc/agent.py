@@ -41,6 +41,7 @@ from protocol.link.trust import ClientTls
 from protocol.secret import Secret
 from protocol.token import parse_token
 
+KEEP_WITHIN = 1.0  # seconds that writing the identity may hold up a session
 STEADY = 10.0  # seconds after which a session was no failure, tunnels or not
 
 
@@ -148,7 +149,6 @@ class Agent:
         )
         self._change("online", "")
         nursery.start_soon(self._serve, session)
-        nursery.start_soon(self._remember, session)
         await session.leaving.wait()
         session.current = False
         if session.proved or session.going_away == "restart" or trio.current_time() - began > STEADY:
@@ -157,6 +157,10 @@ class Agent:
 
     async def _serve(self, session: Session) -> None:
         try:
+            # Before any name is asked for: an agent that is killed right after must find its names again. Shielded, so
+            # that a cancel reaches `run`, which closes the links; and not for long, the disk may hang.
+            with trio.move_on_after(KEEP_WITHIN, shield=True):
+                await self._remember(session)
             await session.run()
         finally:
             self._sessions.discard(session)
@@ -165,9 +169,13 @@ class Agent:
                 self._shared.book.session_lost()
 
     async def _remember(self, session: Session) -> None:
+        identity, client_id = self.settings.identity, session.answer.client_id
         ticket = Secret(session.answer.ticket or "")
+        if not identity.kept:
+            identity.remember(client_id, ticket)
+            return
         try:
-            await trio.to_thread.run_sync(self.settings.identity.remember, session.answer.client_id, ticket)
+            await trio.to_thread.run_sync(identity.remember, client_id, ticket, abandon_on_cancel=True)
         except OSError as error:
             self._warn(f"the agent's identity could not be kept, so a restart may get other names: {error.strerror}")
 

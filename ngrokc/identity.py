@@ -54,6 +54,11 @@ class Identity:
     def __repr__(self) -> str:
         return f"<Identity {self.client_id[:8]}... {self._path or 'not kept'}>"
 
+    @property
+    def kept(self) -> bool:
+        """Whether `remember` writes to a file."""
+        return self._path is not None
+
     def remember(self, client_id: str, ticket: Secret) -> None:
         """Keep what the server gave us, on disk too. Blocks for the time of a small write; raises OSError."""
         if (client_id, ticket) == (self.client_id, self.ticket):

@@ -69,6 +69,8 @@ async def test_unknown_names_and_wrong_passwords_stop_at_the_edge(world: World, 
         refused = await visitor.ask("/")
         assert refused.status == 401
         assert b"Basic realm=" in (refused.head.get(b"www-authenticate") or b"")
+        assert refused.head.get(b"connection") == b"close"
+    async with open_visitor(server.http_port, "test.localhost") as visitor:
         right = base64.b64encode(b"user:secret").decode()
         assert (await visitor.ask("/", f"Authorization: Basic {right}")).status == 200
         assert (await visitor.ask("/")).status == 401  # the next request is judged by itself
@@ -82,12 +84,12 @@ async def test_unknown_names_and_wrong_passwords_stop_at_the_edge(world: World, 
 
 async def test_two_names_on_one_connection_reach_their_own_service(world: World, upstream: Upstream) -> None:
     server = await world.ngrokd()
-    await world.ngrokc({"one": http(upstream), "two": http(upstream, auth="a:b")}, server)
+    await world.ngrokc({"one": http(upstream), "two": http(upstream), "three": http(upstream, auth="a:b")}, server)
     async with open_visitor(server.http_port, "one.localhost") as visitor:
-        assert (await visitor.ask("/")).status == 200
-        assert (await visitor.ask("/", host="two.localhost")).status == 401
-        seen = json.loads((await visitor.ask("/", host="one.localhost")).body)
-        assert ["Host", "one.localhost"] in seen["fields"]
+        for host in ("one.localhost", "two.localhost", "one.localhost"):
+            seen = json.loads((await visitor.ask("/", host=host)).body)
+            assert ["Host", host] in seen["fields"]
+        assert (await visitor.ask("/", host="three.localhost")).status == 401
 
 
 async def test_bodies_of_every_framing_are_byte_equal(world: World, upstream: Upstream, dialect: Dialect) -> None:
