@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from ngrokc.screen_view import Picture, RequestLine, TunnelLine, qr_lines, render, seconds_text
+
+CONTROL = re.compile(r"\x1b\[[0-9;]*m")
+DANGER = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def picture(text: str = "x", count: int = 3) -> Picture:
+    line = RequestLine("10:00:00", text, text, 200, text, "5 ms")
+    return Picture("online", text, text, text, 0.1, text, (TunnelLine(text, text, "online"),) * count, 1, 1,
+                   (0.1, 0.2, 0.3, 0.4), (line,) * count, 5, text)  # fmt: skip
+
+
+@given(st.text(max_size=60), st.integers(20, 140), st.integers(4, 50), st.integers(0, 30), st.booleans())
+def test_any_text_stays_within_its_window_and_moves_nothing(
+    text: str, width: int, height: int, count: int, colour: bool
+) -> None:
+    lines = render(picture(text, count), width, height, colour=colour)
+    assert len(lines) <= height
+    for line in lines:
+        plain = CONTROL.sub("", line)
+        assert not DANGER.search(plain)
+        assert cell_len(plain) <= width
+
+
+def test_a_code() -> None:
+    lines = qr_lines("http://test.example.me")
+    assert len({len(line) for line in lines}) == 1
+    assert set("".join(lines)) <= set("█▀▄ ")
+    shown = "\n".join(render(Picture(**{**_fields(picture()), "qr": "http://a.example.me"}), 60, 10, colour=False))
+    assert "too small" in shown
+
+
+def _fields(value: Picture) -> dict[str, object]:
+    return {name: getattr(value, name) for name in Picture.__dataclass_fields__}
+
+
+def test_durations() -> None:
+    assert [seconds_text(value) for value in (0.0004, 0.25, 12)] == ["0 ms", "250 ms", "12 s"]
