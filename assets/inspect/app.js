@@ -21,7 +21,8 @@ function onMessage(message) {
   if (message.type === "session") {
     session = message;
     byId("state").dataset.state = session.state;
-    byId("state").querySelector(".word").textContent = session.state === "online" && session.latency !== null ? `online, ${(session.latency * 1000).toFixed(0)} ms` : session.state;
+    const latency = session.state === "online" && session.latency !== null ? `, ${(session.latency * 1000).toFixed(0)} ms` : "";
+    replace(byId("state").querySelector(".word"), session.state, h("span", { class: "latency" }, latency));
     byId("state").title = session.reason || session.server;
     if (view === "status") drawStatus(byId("status-pane"), session);
     settle();

@@ -77,6 +77,10 @@ async def file(request: Request) -> Response:
     return static(request.path_params["name"])
 
 
+async def icon(_request: Request) -> Response:
+    return static("icon.svg")
+
+
 async def openapi(_request: Request) -> Response:
     """GET /api/openapi.json"""
     return static("openapi.json")
@@ -100,6 +104,7 @@ def routes() -> Iterator[BaseRoute]:
     yield Route("/", page)
     for path in ("/http/in", "/inspect/http"):
         yield Route(path, old_page)
+    yield Route("/favicon.ico", icon)
     yield Route("/static/{name}", file)
     yield Route("/api/openapi.json", openapi)
     yield WebSocketRoute("/api/live", live)
