@@ -106,7 +106,7 @@ class ServerDialer:
         kind = TlsSocketPort if leg else TlsPort
         port: TlsPort | TlsSocketPort | PlainPort = plain
         try:
-            port = kind(plain.sock, self.tls.context_for(address), server_name=self.address.host)
+            port = kind(plain.sock, self.tls.context_for(address, leg=leg), server_name=self.address.host)
             await port.handshake()
             self.tls.check(port.tls.getpeercert(binary_form=True))
         except TlsError as error:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 
 from protocol.errors import Blame, ConfigError, LinkError
+from protocol.link.hello import LEG_PROTOCOL
 
 _PIN = re.compile(r"(?:sha256[:/])?([0-9a-fA-F]{2}(?::?[0-9a-fA-F]{2}){31})\Z")
 
@@ -70,8 +71,22 @@ class ClientTls:
     @cached_property
     def strict(self) -> ssl.SSLContext:
         """Checks chain and name. With a pin the key alone decides: the chain is then not looked at."""
-        if self.pin:
-            return self.lax
+        return self.lax if self.pin else self._checking()
+
+    @cached_property
+    def lax(self) -> ssl.SSLContext:
+        """Checks nothing by itself: for pins, and for loopback."""
+        return _unchecking()
+
+    @cached_property
+    def _strict_leg(self) -> ssl.SSLContext:
+        return self._lax_leg if self.pin else _for_legs(self._checking())
+
+    @cached_property
+    def _lax_leg(self) -> ssl.SSLContext:
+        return _for_legs(_unchecking())
+
+    def _checking(self) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=self._ca or None)
         except (OSError, ssl.SSLError) as error:
@@ -82,20 +97,12 @@ class ClientTls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 
-    @cached_property
-    def lax(self) -> ssl.SSLContext:
-        """Checks nothing by itself: for pins, and for loopback."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
-
-    def context_for(self, address: str | None) -> ssl.SSLContext:
-        """The context for a server connected at `address` (None: behind a proxy, or not known)."""
+    def context_for(self, address: str | None, *, leg: bool = False) -> ssl.SSLContext:
+        """The context for a server connected at `address` (None: behind a proxy, or not known). That of a `leg` says so
+        in its ClientHello (see `hello`)."""
         if self._known_lax and self._excused(address):
-            return self.lax
-        return self.strict
+            return self._lax_leg if leg else self.lax
+        return self._strict_leg if leg else self.strict
 
     def excuse(self, address: str | None, reason: str) -> bool:
         """After a failed check: whether the server at `address` may be believed all the same. Tells once."""
@@ -128,3 +135,16 @@ class ClientTls:
                 hint=f"if the server was set up anew, its fingerprint is now {found or 'unknown'}; compare it there",
                 retry=False,
             )
+
+
+def _unchecking() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _for_legs(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.set_alpn_protocols([LEG_PROTOCOL])
+    return context
