@@ -112,7 +112,8 @@ class Leg:
         _tune(port)
         port.on_readable = self._readable
         port.attach(reactor)
-        self._timer.set(PING_SECONDS)
+        # Half a beat apart, so that on an idle leg the server asks and the agent, having just heard it, need not.
+        self._timer.set(PING_SECONDS if role is Role.SERVER else PING_SECONDS / 2)
         self._ping()
 
     # -- streams
@@ -198,10 +199,9 @@ class Leg:
         if self.over:
             return False
         self._carry = bytes(buffer[used:end]) if used < end else b""
-        backlog = self.out.backlog
-        if backlog:
-            self.sender.schedule()
-            if backlog > BACKLOG_BYTES:
+        if self.out.pending:
+            self.sender.schedule()  # answers of the machine's own: pongs, refusals
+            if self.out.backlog > BACKLOG_BYTES:
                 self._paused = True
                 self.sender.resume = self._resume
                 return False

@@ -64,18 +64,18 @@ class Sender:
 
     def flush(self) -> None:
         """The end of a turn. Goes on in the next one while streams wait, so that others are looked at in between."""
-        self.scheduled = False
-        if self.over or self.out.writing:
-            return
-        self.pay()
-        self._serve_waiting()
-        self.push()
-        if self.resume is not None and not self.out.writing:
-            self._reactor.soon(self.resume)
-            self.resume = None
+        self.scheduled = True  # what is committed below goes out below
+        if not (self.over or self.out.writing):
+            self.pay()
+            self._serve_waiting()
+            self.push()
+            if self.resume is not None and not self.out.writing:
+                self._reactor.soon(self.resume)
+                self.resume = None
         if (self._small or self._bulk) and not (self.out.writing or self.over):
-            self.scheduled = True
             self._reactor.later(self.flush)
+        else:
+            self.scheduled = False
 
     def pay(self) -> None:
         """Window updates for what has been read."""

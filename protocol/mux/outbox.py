@@ -129,6 +129,11 @@ class Outbox:
         return self._rest is not None
 
     @property
+    def pending(self) -> bool:
+        """Whether there is anything to write."""
+        return self.position > FRONT_BYTES or bool(self.late or self._urgent)
+
+    @property
     def backlog(self) -> int:
         """Bytes of frames that found no place in a batch yet."""
         return len(self.late) + len(self._urgent)

@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.link.leg import Leg, LegShared
 from protocol.link.leg_stream import StreamPort
 from protocol.link.port import Port, PortBroken
 from protocol.link.reactor import Reactor
-from protocol.mux import Role
+from protocol.mux import GO_AWAY, HEADER, PING, Role
+from tests.kit.legpair import LegPair, Reader
+from tests.kit.muxpair import pattern
 from tests.kit.ports import PAIRS, Collector, running
 
 BIG = bytes(range(251)) * 12_000
@@ -72,6 +76,10 @@ class Echo:
                     return
 
 
+def echo(stream: StreamPort) -> None:
+    Echo(stream)
+
+
 class Writer:
     """An owner's other half: pushes `data`, then ends."""
 
@@ -123,3 +131,153 @@ async def test_streams_carry_bytes_both_ways_and_end(kind: str, reactor_kind: st
         with trio.fail_after(5):
             await both.ended.wait()
         assert both.ends == {"server": "drained", "agent": "drained"}
+
+
+def test_a_dead_leg_breaks_its_streams_once_and_gives_everything_back() -> None:
+    pair = LegPair()
+    stream, there = pair.open()
+    finished, finished_there = pair.open(b"whole")
+    finished.end_writing()
+    pair.settle()
+    here = Reader(stream)
+    far = Reader(there)
+    far.read()
+    pair.server.abort()
+    pair.settle()
+    assert pair.ends == {"server": "the leg was aborted", "agent": "reset"}
+    assert here.broken == "the leg ended: the leg was aborted"
+    assert far.broken == "the leg ended: reset"
+    late = Reader(finished_there)
+    late.read()
+    assert (bytes(late.data), late.ended) == (b"whole", True)  # it had come whole before the leg died
+    for port in (stream, there, finished_there):
+        with pytest.raises(PortBroken):
+            port.write(b"x")
+    with pytest.raises(PortBroken):
+        pair.server.open()
+    assert pair.shared.pool.lent == 0
+    assert pair.shared.queues.used == 0
+
+
+def test_a_leg_may_die_within_its_owners_callback() -> None:
+    pair = LegPair()
+    pair.server.open().write(b"x")
+    pair.agent._on_stream = lambda stream: pair.agent.abort()
+    pair.settle()
+    assert pair.ends["agent"] == "the leg was aborted"
+    assert pair.ends["server"] == "reset"
+
+
+def test_silence_is_asked_after_and_then_ends_the_leg() -> None:
+    pair = LegPair()
+    pair.settle()
+    pair.near.pieces.clear()
+    for _ in range(20):  # pings are answered: it lives
+        pair.reactor.go(4.0)
+        pair.settle()
+    assert not pair.ends
+    assert pair.server.rtt == 0.0
+    start = pair.reactor.now
+    while not pair.ends:
+        pair.reactor.go(1.0)
+        pair.reactor.settle()  # nothing is delivered any more
+    assert pair.ends["server"] == "no byte for 10 s"
+    assert 10.0 <= pair.reactor.now - start <= 14.0
+
+
+def test_only_one_side_of_an_idle_leg_pings() -> None:
+    pair = LegPair()
+    pair.reactor.go(0.5)
+    pair.settle()
+    sent = len(pair.near.pieces) + len(pair.far.pieces)
+    for _ in range(100):
+        pair.reactor.go(1.0)
+        pair.settle()
+    assert len(pair.near.pieces) + len(pair.far.pieces) - sent <= 2 * 26
+
+
+def test_go_away_lets_streams_finish_and_refuses_new_ones() -> None:
+    pair = LegPair(echo)
+    stream, _ = pair.open(b"request")
+    reader = Reader(stream)
+    reader.read()
+    pair.agent.go_away()
+    pair.settle()
+    assert pair.server.draining
+    assert not pair.server.can_open
+    with pytest.raises(PortBroken):
+        pair.server.open()
+    assert not pair.ends
+    stream.write(b" more")
+    stream.end_writing()
+    pair.settle()
+    assert bytes(reader.data) == b"request more"
+    assert pair.ends == {"server": "drained", "agent": "drained"}
+
+
+def test_a_broken_rule_is_told_and_ends_the_leg() -> None:
+    pair = LegPair()
+    pair.far.pieces.clear()
+    pair.far.arriving += HEADER.pack(77, 0, 0, 0)
+    pair.settle()
+    assert pair.ends["agent"].startswith("mux_type")
+    assert pair.far.pieces[-1] == HEADER.pack(GO_AWAY, 0, 0, 1)
+    assert pair.ends["server"].startswith("mux_left")
+
+
+def test_a_flood_of_pings_that_reads_no_answers_stops_being_read() -> None:
+    pair = LegPair()
+    pair.far.make_room(0)
+    flood = HEADER.pack(PING, 1, 0, 5) * 200_000
+    pair.far.arriving += flood
+    with pair.reactor.turn():
+        pair.far.deliver()
+    assert pair.agent.out.backlog < 600_000
+    assert len(pair.far.incoming) > 1_000_000
+    before = len(pair.near.arriving)
+    with pair.reactor.turn():
+        pair.far.make_room(None)
+    pair.settle()
+    assert not pair.far.incoming
+    assert pair.agent.out.backlog == 0
+    assert before == 0
+    assert not pair.ends
+
+
+def test_the_server_refuses_streams_of_the_agents() -> None:
+    pair = LegPair()
+    stream = pair.agent.open()
+    reader = Reader(stream)
+    stream.write(b"hello")
+    pair.settle()
+    assert reader.broken == "reset by the other side"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_byte_is_lost_doubled_or_moved_on_a_wire_that_cuts_and_stalls(data: st.DataObject) -> None:
+    pair = LegPair(echo)
+    count = data.draw(st.integers(1, 4))
+    writers, readers, wanted = [], [], []
+    with pair.reactor.turn():
+        for number in range(count):
+            stream = pair.server.open()
+            wanted.append(pattern(number, 0, data.draw(st.sampled_from([1, 5000, 70_000, 400_000]))))
+            readers.append(Reader(stream))
+            writers.append(Writer(stream, wanted[-1]))
+    for _ in range(data.draw(st.integers(0, 40))):
+        port = pair.near if data.draw(st.booleans()) else pair.far
+        with pair.reactor.turn():
+            if data.draw(st.booleans()):
+                port.deliver(data.draw(st.integers(0, 40_000)))
+            else:
+                port.make_room(data.draw(st.integers(0, 40_000)))
+    with pair.reactor.turn():
+        pair.near.make_room(None)
+        pair.far.make_room(None)
+    pair.settle()
+    for reader, part in zip(readers, wanted, strict=True):
+        assert reader.ended
+        assert bytes(reader.data) == part
+    assert pair.server.streams == pair.agent.streams == 0
+    assert pair.shared.queues.used == pair.shared.pool.lent == 0
