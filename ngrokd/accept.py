@@ -126,7 +126,7 @@ class TunnelPort:
     async def _join_leg(self, link: FramedLink, registration: RegLeg) -> bool:
         """Take a leg into its session, or tell the agent why not; whether the set owns the port now."""
         session = self._services.registry.session(registration.client_id)
-        opener = session.opener if session is not None else None
+        opener = session.links if session is not None else None
         error = ""
         if session is None or not session.admits(registration.client_id, registration.ticket):
             error = "no such session"  # one answer for all wrong credentials
@@ -148,9 +148,10 @@ class TunnelPort:
         session = self._services.registry.session(registration.client_id)
         if session is None or not session.admits(registration.client_id, registration.ticket):
             raise Fault("unknown_session", "a proxy link of no session that lives here", blame=Blame.AGENT)
-        if not isinstance(session.opener, LinkPool):
+        pool = session.links
+        if not isinstance(pool, LinkPool):
             raise Fault("not_agreed", "a proxy link of a session that uses legs", blame=Blame.AGENT)
         port = link.release()
         port.attach(self._services.reactor)
         with self._services.reactor.turn():
-            session.opener.offer(port)
+            pool.offer(port)

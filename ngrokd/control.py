@@ -10,17 +10,22 @@ It must not know listeners, TLS or HTTP.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import trio
 
 from ngrokd.declare import Declarer
 from ngrokd.gate import Admission, Arrival, Gate
+from ngrokd.grants import Grant
 from ngrokd.legs import LegHouse, LegSet
 from ngrokd.outbox import Outbox
 from ngrokd.pool import LinkPool
 from ngrokd.registry import Departure, Registry
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
+from ngrokd.throttle import limited
+from ngrokd.tunnel import Tunnel
+from ngrokd.usage import Usages
 from protocol.errors import Blame, Fault, LinkError, RefusedError
 from protocol.frames import FRAME_CAP
 from protocol.link.framed import FramedLink
@@ -46,8 +51,13 @@ from protocol.session import ControlOrder, Side, Sign, heartbeat, negotiate
 
 REFUSAL_TIMEOUT = 5.0  # seconds to tell an agent why it can't come in
 LATE = 1.0  # waking this many seconds late means that the machine or the process slept: bytes may be waiting unread
+LOOK_AT_CLOCK = 30.0  # seconds between two looks at the wall clock, which may be set
 PROBE = 2.0  # seconds a link gets to show life after such a sleep
 _CLIENT_ID = re.compile(r"[0-9a-fA-F]{32}")
+
+
+def leave_alone(_tunnels: Sequence[Tunnel]) -> None:
+    """Visitors go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,8 @@ class Services:
     log: Log
     legs: LegHouse
     caps: tuple[str, ...]  # the capabilities that this server offers
+    usages: Usages = field(default_factory=Usages)
+    cut: Callable[[Sequence[Tunnel]], None] = leave_alone  # resets the visitors of tunnels whose right has ended
 
 
 def dismiss(services: Services, departure: Departure | None, reason: str, code: str = "") -> None:
@@ -78,6 +90,17 @@ def dismiss(services: Services, departure: Departure | None, reason: str, code: 
     session.control.end(reason)
 
 
+def end_account(services: Services, account: str, reason: str) -> int:
+    """End all sessions of a token at once; how many. Synchronous: nothing of them is in the registry after it."""
+    sessions = services.registry.sessions_of(account) if account else []
+    for session in sessions:
+        departure = services.registry.release(session.key)
+        dismiss(services, departure, reason, "removed")
+        if departure is not None:
+            services.cut(departure.tunnels)
+    return len(sessions)
+
+
 async def serve_control(services: Services, link: FramedLink, auth: Auth, arrival: Arrival) -> None:
     """Serve the session that `auth` asks for until its link ends. The caller closes `link`. Never raises a Fault."""
     order = ControlOrder(Side.SERVER)
@@ -85,11 +108,11 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
     log = services.log.bind(agent=arrival.peer)
     try:
         admission = await _admit(services, auth, arrival)
+        session, outbox = _enter(services, (link, order), auth, arrival, admission)
     except Fault as fault:
         log_fault(log, fault, "agent refused")
         await _refuse(link, fault)
         return
-    session, outbox = _enter(services, (link, order), auth, arrival, admission)
     log = log.bind(session=session.id)
     dialect = " ".join(sorted(session.caps)) or "classic"
     log.info(
@@ -97,7 +120,7 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
         version=session.agent.version,
         os=session.agent.os,
         dialect=dialect,
-        account=session.identity.account,
+        token=admission.grant.name if admission.grant is not None else "",
     )
     control = _Control(services, session, outbox, (link, order), log)
     try:
@@ -106,6 +129,8 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
         dismiss(services, services.registry.release(session.key), "the control link ended")
         with services.reactor.turn():
             session.opener.close()
+        if session.usage is not None:
+            services.usages.leave(session.usage)
         log.info("agent left", reason=control.reason)
 
 
@@ -132,24 +157,31 @@ async def _refuse(link: FramedLink, fault: Fault) -> None:
 def _enter(
     services: Services, connection: tuple[FramedLink, ControlOrder], auth: Auth, arrival: Arrival, admission: Admission
 ) -> tuple[Session, Outbox]:
-    """Let the agent in. Synchronous: see the module's docstring."""
+    """Let the agent in. Synchronous: see the module's docstring. Raises RefusedError when its token has enough sessions."""
     link, order = connection
+    client_id = _choose_id(services.registry, auth, admission)
+    if admission.grant is not None:
+        others = [one for one in services.registry.sessions_of(admission.account) if one.client_id != client_id]
+        admission.grant.check_sessions(len(others) + 1)
     outbox = Outbox(link, order)
     caps = negotiate(auth.caps, services.caps)
-    key = SessionKey(_choose_id(services.registry, auth, admission), services.registry.next_generation())
+    key = SessionKey(client_id, services.registry.next_generation())
     identity = Identity(
         key=key,
         session_id=new_request_id(),
         ticket=new_ticket() if "ticket" in caps else None,
         account=admission.account,
+        grant=admission.grant,
     )
-    opener = _opener(services, outbox, caps)
-    session = Session(identity, _agent_info(auth, arrival), frozenset(caps), outbox, opener)
+    links = _opener(services, outbox, caps)
+    usage = services.usages.join(admission.grant) if admission.grant is not None else None
+    opener = limited(services.reactor, links, usage, services.log)
+    session = Session(identity, _agent_info(auth, arrival), frozenset(caps), outbox, opener, usage=usage, links=links)
     dismiss(
         services, services.registry.replace(session), "replaced by a newer connection of the same agent", "taken_over"
     )
     outbox.send(_welcome(session, caps, native=auth.caps is not None))
-    opener.warm_up()
+    links.warm_up()
     link.cap = FRAME_CAP
     return session, outbox
 
@@ -216,6 +248,8 @@ class _Control:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 nursery.start_soon(self._watch)
+                if self._session.identity.grant is not None:
+                    nursery.start_soon(self._expire, self._session.identity.grant)
                 await self._read()
 
     def _end(self, reason: str) -> None:
@@ -293,6 +327,22 @@ class _Control:
         self._log.info("tunnel closed", url=tunnel.url, tunnel=tunnel.id)
         self._outbox.send(TunnelClosed(tunnel.id, "asked", ""))
 
+    # -- the token's end
+    async def _expire(self, grant: Grant) -> None:
+        """End the session when its token expires. Looks at the wall clock now and then: that may be set, or jump."""
+        if grant.expires is None:
+            return
+        services = self._services
+        while True:
+            left = grant.expires - services.declarer.clock()
+            if left <= 0:
+                break
+            await trio.sleep(min(left, LOOK_AT_CLOCK))
+        departure = services.registry.release(self._session.key)
+        dismiss(services, departure, "the token has expired", "expired")
+        if departure is not None:
+            services.cut(departure.tunnels)
+
     # -- heartbeat
     async def _watch(self) -> None:
         """Ping where it is our turn, and end a link that shows no life. After a sleep of this machine or process the
@@ -315,6 +365,6 @@ class _Control:
     def _last_sign(self, sign: Sign) -> float:
         if sign is Sign.PING:
             return self._last_ping
-        opener = self._session.opener
-        on_legs = opener.heard if isinstance(opener, LegSet) else float("-inf")
+        links = self._session.links
+        on_legs = links.heard if isinstance(links, LegSet) else float("-inf")
         return max(self._link.last_received, on_legs)

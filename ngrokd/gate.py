@@ -1,7 +1,7 @@
 """Who may log in: the question is asked here, once, before anything is made for an agent.
 
 `Gate` is the seam. `AddressGate` is the rule of a server with no token on its books: agents on this machine only, unless
-the operator said `-open`. A gate with tokens (store) takes its place without anything else changing.
+the operator said `-open`; `token_gate.TokenGate` asks it while there is none.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from ngrokd.grants import Grant
 from protocol.errors import Blame, RefusedError
 from protocol.link.trust import is_loopback
 from protocol.messages import Auth
@@ -30,9 +31,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An agent that may come in. `account` names its token, "" on a server without tokens."""
+    """An agent that may come in. `account` is the id of its token, "" on a server without tokens; `grant` what that allows."""
 
     account: str = ""
+    grant: Grant | None = None
 
 
 class Gate(Protocol):
@@ -51,8 +53,8 @@ class AddressGate:
             return Admission()
         raise RefusedError(
             "no_tokens",
-            "this server has no tokens yet, so it serves only agents on its own machine; its operator can start it "
-            "with -open to let in anybody",
+            "this server has no tokens yet, so it serves only agents on its own machine; its operator can make one with "
+            "`ngrokd token add NAME`, or start it with -open to let in anybody",
             blame=Blame.AGENT,
             retry=True,
         )

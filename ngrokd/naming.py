@@ -22,13 +22,14 @@ class Naming:
     urls: PublicUrls
     public: PublicUrl | None = None
 
-    def requested(self, protocol: Protocol, request: ReqTunnel) -> PublicName | None:
+    def requested(self, protocol: Protocol, request: ReqTunnel, *, wildcard: bool = False) -> PublicName | None:
         """The name that `request` asks for; None when it leaves the choice to the server. As in 1.7 a hostname wins over a
-        subdomain. Raises Fault for names that may not be had."""
+        subdomain. `wildcard`: one may be asked for (whether it may be had is for the claims to say). Raises Fault for
+        names that may not be had."""
         if request.hostname.strip():
-            return self._at_host(protocol, self.zone.hostname(request.hostname))
+            return self._at_host(protocol, self.zone.hostname(request.hostname, wildcard=wildcard))
         if request.subdomain.strip():
-            return self.under_domain(protocol, self.zone.subdomain(request.subdomain))
+            return self.under_domain(protocol, self.zone.subdomain(request.subdomain, wildcard=wildcard))
         return None
 
     def under_domain(self, protocol: Protocol, name: str) -> PublicName:

@@ -83,6 +83,13 @@ class Registry:
                 return found
         return None
 
+    def holder(self, protocol: str, host: str, port: int = 0) -> Tunnel | None:
+        """The tunnel that has exactly this name (or port, for tcp) now: for who wants to declare it."""
+        if protocol == "tcp":
+            return self._ports.get(port)
+        table, key = self._table(protocol, host)
+        return table.get(key)
+
     def on_port(self, port: int) -> Tunnel | None:
         return self._ports.get(port)
 
@@ -91,6 +98,10 @@ class Registry:
 
     def sessions(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
+
+    def sessions_of(self, account: str) -> list[Session]:
+        """All sessions of one token. Looks at every session: for operators and declarations, not for requests."""
+        return [session for session in self._sessions.values() if session.identity.account == account]
 
     def tunnels(self) -> Iterator[Tunnel]:
         return iter([tunnel for session in self._sessions.values() for tunnel in session.tunnels.values()])
@@ -130,7 +141,7 @@ class Registry:
         if self._sessions.get(session.client_id) is not session:
             raise ValueError("the session has left")
         for want in wants:
-            owner = self._owner(want)
+            owner = self.holder(want.protocol, want.host, want.port)
             if owner is not None:
                 return Conflict(want, owner)
         if len({(want.protocol, want.host, want.port) for want in wants}) != len(wants):
@@ -160,12 +171,6 @@ class Registry:
         if is_wildcard(host):
             return self._wild, (protocol, host)
         return self._exact, (protocol, host)
-
-    def _owner(self, want: Want) -> Tunnel | None:
-        if want.protocol == "tcp":
-            return self._ports.get(want.port)
-        table, key = self._table(want.protocol, want.host)
-        return table.get(key)
 
     def _bind(self, tunnel: Tunnel) -> None:
         if tunnel.protocol == "tcp":

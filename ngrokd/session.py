@@ -13,8 +13,10 @@ from protocol.messages import Message
 from protocol.secret import Secret
 
 if TYPE_CHECKING:
+    from ngrokd.grants import Grant
     from ngrokd.opener import Opener
     from ngrokd.tunnel import Tunnel
+    from ngrokd.usage import Usage
 
 
 class SessionKey(NamedTuple):
@@ -41,7 +43,8 @@ class Identity:
     key: SessionKey
     session_id: str
     ticket: Secret | None = None  # None: classic, links prove themselves by the client id
-    account: str = ""  # the token's name; "" while the server has no tokens
+    account: str = ""  # the token's id; "" while the server has no tokens
+    grant: Grant | None = None  # what the token allows; None: everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class AgentInfo:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One agent, logged in. `opener` gets visitors to it; closing the opener is the job of who made the session."""
+    """One agent, logged in. `opener` gets visitors to it; closing the opener is the job of who made the session. `links` is
+    what the agent's links join: the same one, but where `usage` (limits of its token) stands before it."""
 
     identity: Identity
     agent: AgentInfo
@@ -64,6 +68,12 @@ class Session:
     control: ControlHandle
     opener: Opener
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
+    usage: Usage | None = None
+    links: Opener | None = None
+
+    def __post_init__(self) -> None:
+        if self.links is None:
+            self.links = self.opener
 
     @property
     def key(self) -> SessionKey:

@@ -13,10 +13,13 @@ from ngrokd.limits import TICK, FairBucket, Slot
 from ngrokd.opener import Cancel, Opener, Ready
 from ngrokd.usage import Usage
 from protocol.errors import Fault
+from protocol.link.logs import Log
 from protocol.link.port import WOULD_BLOCK, Buffer, Port, ignore
 from protocol.link.reactor import Reactor
 from protocol.link.stream import PortStream
 from protocol.messages import StartProxy
+
+TELL_EVERY = 10.0  # seconds between two lines about one token's limit
 
 
 class Pacer:
@@ -81,6 +84,24 @@ class ThrottledOpener:
 
     def close(self) -> None:
         self.inner.close()
+
+
+def limited(reactor: Reactor, links: Opener, usage: Usage | None, log: Log) -> Opener:
+    """The opener for visitors of a session: `links` itself, unless its token has limits that need one before it. What is
+    turned away is logged with the token's name, now and then."""
+    if usage is None or not usage.counts_connections:
+        return links
+    told = float("-inf")
+
+    def refused(fault: Fault) -> None:
+        nonlocal told
+        now = reactor.now
+        if now - told >= TELL_EVERY:
+            told = now
+            turned_away = usage.refused["connections"]
+            log.warning("a token is over its limit", token=usage.grant.name, reason=fault.message, count=turned_away)
+
+    return ThrottledOpener(reactor, links, usage, refused)
 
 
 class ThrottledPort(Port):

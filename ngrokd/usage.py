@@ -73,9 +73,8 @@ class Usages:
         return self._found.get(account)
 
     def join(self, grant: Grant) -> Usage:
-        """The usage that a new session of this token shares; `leave` at its end. Raises RefusedError `too_many_sessions`."""
+        """The usage that a new session of this token shares; `leave` at its end."""
         usage = self._found.get(grant.account)
-        grant.check_sessions(1 if usage is None else usage.sessions + 1)
         if usage is None:
             usage = self._found[grant.account] = Usage(grant)
         usage.sessions += 1

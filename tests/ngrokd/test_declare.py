@@ -109,8 +109,10 @@ def test_a_port_that_was_asked_for_is_had_or_refused() -> None:
     (tunnel,) = bench.declarer.declare(session, ReqTunnel(protocol="tcp", remote_port=5000))
     assert tunnel.url == "tcp://me.test:5000"
     assert bench.affinity.recall(owner_key("a"), "tcp", 0) is None
-    bench.ports.taken.add(5000)
+    bench.ports.taken.add(5001)
     with pytest.raises(Fault, match="in use"):
+        bench.declarer.declare(session, ReqTunnel(protocol="tcp", remote_port=5001))
+    with pytest.raises(Fault, match="this session already"):
         bench.declarer.declare(session, ReqTunnel(protocol="tcp", remote_port=5000))
 
 
