@@ -8,7 +8,7 @@ import ssl
 
 from protocol.link.plain import DISCARD_BYTES
 from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken
-from protocol.link.tls import TlsBase
+from protocol.link.tls import TlsBase, TlsError, reason_of
 
 
 class TlsSocketPort(TlsBase):
@@ -21,13 +21,16 @@ class TlsSocketPort(TlsBase):
         self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool = False, server_name: str | None = None
     ) -> None:
         sock.setblocking(False)
-        wrapped = context.wrap_socket(
-            sock,
-            server_side=server_side,
-            server_hostname=server_name,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=False,
-        )
+        try:
+            wrapped = context.wrap_socket(
+                sock,
+                server_side=server_side,
+                server_hostname=server_name,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+        except OSError as error:  # the peer left before its handshake; wrap_socket has closed `sock`
+            raise TlsError(f"TLS handshake: {reason_of(error)}") from error
         super().__init__(wrapped)
         self._tls: ssl.SSLSocket = wrapped
 
