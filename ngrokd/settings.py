@@ -128,6 +128,10 @@ class Settings(BaseModel):
         OptionalPath,
         Flag("registryCacheFile", "file for random names that come back", "FILE", ("REGISTRY_CACHE_FILE",)),
     ] = None
+    error_pages: Annotated[
+        OptionalPath, Flag("errorPages", "directory with templates: page.html for all errors, CODE.html for one", "DIR")
+    ] = None
+    config: Annotated[OptionalPath, Flag("config", "file with these flags as keys (YAML); flags win", "FILE")] = None
     grace: Annotated[
         float, Field(ge=0, le=MAX_GRACE), Flag("grace", "seconds that what runs may go on at a stop", "SECONDS")
     ] = 30.0

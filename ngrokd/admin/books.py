@@ -21,7 +21,7 @@ class Books(Protocol):
     async def rotate_token(self, token_id: str) -> tuple[TokenRecord, Secret]:
         """Another secret for it; its sessions end."""
 
-    async def revoke_token(self, token_id: str) -> None:
+    async def revoke_token(self, token_id: str) -> object:
         """Its sessions end within a second."""
 
     async def reservations(self) -> Sequence[Reservation]: ...

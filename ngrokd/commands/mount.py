@@ -6,10 +6,11 @@ import click
 
 from ngrokd.commands.backup import backup
 from ngrokd.commands.names import reservations, reserve, unreserve
+from ngrokd.commands.operate import COMMANDS
 from ngrokd.commands.tokens import token
 
 
 def register(group: click.Group) -> None:
     """Add all commands to `group`, whose callback puts the Settings into `ctx.obj`."""
-    for command in (token, reserve, unreserve, reservations, backup):
+    for command in (token, reserve, unreserve, reservations, backup, *COMMANDS):
         group.add_command(command)

@@ -10,16 +10,18 @@ import dataclasses
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from ngrokd.edge.crowd import Crowd
 from ngrokd.edge.visitor import VisitorConnection
 from protocol.address import client_addr
 from protocol.messages import StartProxy
 
 if TYPE_CHECKING:
+    from ngrokd.edge.guard import Guard
     from ngrokd.edge.pages import Pages
     from ngrokd.policy import Denial
     from ngrokd.registry import Registry
@@ -48,6 +50,8 @@ class EdgeWorld:
     observer: Observer | None = None
     on_refused: Callable[[VisitorConnection, str, str], None] | None = None  # visitor, code, detail
     log: Log | None = None  # None: structlog's own, for tests
+    guard: Guard | None = None  # None: nobody is trusted, nothing limited
+    crowd: Crowd = dataclasses.field(default_factory=Crowd)
 
 
 class HttpEdge:
@@ -58,28 +62,34 @@ class HttpEdge:
         self.reactor = world.reactor
         self.registry = world.registry
         self.observer = world.observer
+        self.guard = world.guard
         self._on_refused = world.on_refused
+        self._crowd = world.crowd
         self.scheme = scheme
         self.secure = scheme == "https"
         self.draining = False
         self.refusals: Counter[str] = Counter()
-        self._pages = world.pages
+        self.pages = world.pages
         self._away = world.away
-        self._proto_line = f"X-Forwarded-Proto: {scheme}\r\n".encode()
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
         self._log = (world.log or structlog.get_logger("edge")).bind(edge=scheme)
-        self.visitors: set[VisitorConnection] = set()
+        self.visitors: dict[VisitorConnection, Hashable] = {}
+        """Who is connected, and whom each counts for."""
 
-    def serve(self, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:
-        """Take in a visitor: `port` is attached to the reactor and owned by its connection from here on."""
+    def serve(
+        self, port: Port, address: tuple[str, int], server_name: str | None = None, *, source: Hashable = None
+    ) -> None:
+        """Take in a visitor: `port` is attached to the reactor and owned by its connection from here on. It has entered
+        the crowd as `source` and leaves it at its end."""
         visitor = VisitorConnection(self, port, address, server_name)
-        self.visitors.add(visitor)
+        self.visitors[visitor] = source
         visitor.start()
 
     def forget(self, visitor: VisitorConnection) -> None:
         """The connection is over."""
-        self.visitors.discard(visitor)
+        if visitor in self.visitors:
+            self._crowd.leave(self.visitors.pop(visitor))
 
     # -- ending
     def drain(self) -> None:
@@ -108,14 +118,15 @@ class HttpEdge:
             return StartProxy(tunnel.url, client)
         return StartProxy(tunnel.url, client, tunnel.id, conn_id, tunnel.protocol)
 
-    def rewrite(self, tunnel: Tunnel, request: RequestHead, address: str) -> bytes:
-        """The head as the agent gets it: the visitor's own forwarding fields are gone, ours are written."""
+    def rewrite(self, tunnel: Tunnel, request: RequestHead, address: str, secure: bool | None = None) -> bytes:
+        """The head as the agent gets it: the visitor's own forwarding fields are gone, ours are written. `secure`: what a
+        trusted proxy said of the visitor's scheme; None: this edge's own."""
         policy = tunnel.policy
         if policy is not None and not policy.trivial:
             request = policy.edit_request(request)
         added = b"X-Forwarded-For: %b\r\n%bX-Forwarded-Host: %b\r\n" % (
             address.encode(),
-            self._proto_line,
+            _HTTPS_LINE if (self.secure if secure is None else secure) else _HTTP_LINE,
             request.authority,
         )
         if not request.keep_alive and request.upgrade is None:
@@ -136,10 +147,10 @@ class HttpEdge:
         return "agent_offline" if self._away(self.scheme, host) else "tunnel_not_found"
 
     def page(self, visitor: VisitorConnection, code: str) -> bytes:
-        return self._pages.render(code, visitor.request_id, visitor.request)
+        return self.pages.render(code, visitor.request_id, visitor.request)
 
     def denial_page(self, visitor: VisitorConnection, denial: Denial) -> bytes:
-        return self._pages.render(denial.code, visitor.request_id, visitor.request, denial.fields)
+        return self.pages.render(denial.code, visitor.request_id, visitor.request, denial.fields)
 
     def refused(self, visitor: VisitorConnection, code: str, detail: str = "") -> None:
         """Count and log a request that was not served, with the id that its page shows."""
@@ -154,4 +165,11 @@ class HttpEdge:
         self._log.debug("visitor left", request=visitor.request_id, reason=reason)
 
 
+    # -- reloading
+    def use_pages(self, pages: Pages) -> None:
+        """From the next page on."""
+        self._pages = pages
+
+
 _EXPECT = frozenset({b"expect"})
+_HTTP_LINE, _HTTPS_LINE = b"X-Forwarded-Proto: http\r\n", b"X-Forwarded-Proto: https\r\n"

@@ -80,6 +80,10 @@ class Pages:
         head += b"" if retry else row.fields
         self._pages[row.code, kind] = _Page(head, tuple(text.encode().split(_MARK.encode())), retry)
 
+    def texts(self) -> object:
+        """Something to compare: equal when all pages are."""
+        return self._pages
+
     def render(self, code: str, request_id: str, request: RequestHead | None = None, fields: bytes = b"") -> bytes:
         """The whole response for `code` (any code: unknown ones are made public ones). The connection is closed after it.
 

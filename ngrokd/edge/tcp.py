@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ngrokd.settings import PortRange
@@ -52,7 +52,8 @@ class TcpEdge:
 
     def __init__(self, reactor: Reactor, ports: PortRange, log: Log) -> None:
         self._reactor = reactor
-        self._ports = ports
+        self.ports = ports
+        """May change under way; tunnels that are there stay."""
         self._log = log
         self._listeners: dict[str, Listener] = {}
         self._visitors: set[_Visitor] = set()
@@ -70,12 +71,12 @@ class TcpEdge:
     # -- for declaring tunnels
     def bind(self, port: int) -> BoundTcp:
         """Bind `port`, or any free one of the range for 0. Raises Fault."""
-        if port and port not in self._ports:
+        if port and port not in self.ports:
             raise Fault(
                 "port_not_allowed",
                 f"tcp port {port} is not given out here",
                 blame=Blame.OPERATOR,
-                hint=f"ask for one from {self._ports.first} to {self._ports.last}, or for none",
+                hint=f"ask for one from {self.ports.first} to {self.ports.last}, or for none",
             )
         if port:
             try:
@@ -85,12 +86,12 @@ class TcpEdge:
         return self._bind_any()
 
     def _bind_any(self) -> BoundTcp:
-        if self._ports.first <= 32768 and self._ports.last == 65535:
+        if self.ports.first <= 32768 and self.ports.last == 65535:
             return _bind_or_fault(0)  # the system's own choice lies within
-        size = self._ports.last - self._ports.first + 1
+        size = self.ports.last - self.ports.first + 1
         for _ in range(RANDOM_TRIES):
             try:
-                return BoundTcp(bind("", self._ports.first + secrets.randbelow(size)))
+                return BoundTcp(bind("", self.ports.first + secrets.randbelow(size)))
             except OSError as error:
                 if error.errno in OUT_OF:
                     raise _port_taken(0, error) from error
@@ -114,6 +115,13 @@ class TcpEdge:
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
+
+    def abort_visitors(self, tunnels: Sequence[Tunnel]) -> None:
+        """Reset the visitors of `tunnels`."""
+        gone = {tunnel.id for tunnel in tunnels}
+        for visitor in list(self._visitors):
+            if visitor.tunnel.id in gone:
+                visitor.abort("the tunnel's right has ended")
 
     def abort(self) -> None:
         """Reset every visitor."""
