@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,9 @@ from ngrokc.flags import Request, understand, usage
 from ngrokc.plan import Plan, make_plan, read_config
 from ngrokc.version import VERSION
 from protocol.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from ngrokc.shown import Looks
 
 EXIT_OK, EXIT_USAGE = 0, 1
 
@@ -68,15 +73,34 @@ def _serve(plan: Plan, request: Request) -> int:
         raise ConfigError(
             f"the log can't be opened: {error.strerror}", file=target, hint="name another with -log"
         ) from error
-    lines = None
+    lines = looks = None
     if target != "stdout":
         lines = LineWriter(sys.stdout, owns=False, complain=lambda text: _complain(text, ""))
+        looks = _looks(request, lines.write)
     try:
-        return trio.run(run_agent, plan, sink.logger, lines.write if lines else None)
+        return trio.run(run_agent, plan, sink.logger, looks)
     finally:
         if lines is not None:
             lines.close()
         sink.close()
+
+
+def _looks(request: Request, write: Callable[[str], None]) -> Looks:
+    """How stdout is used."""
+    from ngrokc.shown import Looks
+    from ngrokc.terminal import usable
+
+    as_json = request.switch("json")
+    url_file = request.flag("url-file")
+    return Looks(
+        write=write,
+        complain=lambda text: _complain(text, ""),
+        screen=usable() and not as_json and not request.switch("qr"),
+        bare=not sys.stdout.isatty(),
+        qr=request.switch("qr"),
+        as_json=as_json,
+        url_file=Path(url_file) if url_file else None,
+    )
 
 
 def _print(text: str) -> int:

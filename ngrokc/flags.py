@@ -29,9 +29,13 @@ VALUED = MappingProxyType({
     "remotePort": ("", "PORT", "tcp: ask for this public port"),
     "inspectAddr": ("", "ADDR", "where the inspector listens, or `disabled` (default: 127.0.0.1:4040)"),
     "ca": ("", "FILE", "PEM file with the certificate authority to believe"),
+    "url-file": ("", "FILE", "write the first URL to this file while the tunnel is open"),
     "pin": ("", "FINGERPRINT", "believe only the server with this key; ngrokd prints it at its start"),
 })  # fmt: skip
-SWITCHES = ("help",)
+SWITCHES = MappingProxyType({
+    "qr": "print the QR code of each URL",
+    "json": "print what happens as JSON lines on stdout instead",
+})  # fmt: skip
 COMMANDS = ("start", "start-all", "list", "version", "help")
 ONLY_PORT_FORM = ("httpauth", "subdomain", "hostname", "proto", "remotePort")
 LEVELS = ("FINEST", "FINE", "DEBUG", "TRACE", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -67,20 +71,28 @@ class Request:
         """The flag's value, or its default."""
         return self.given.get(name, VALUED[name][0])
 
+    def switch(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return self.given.get(name) == "True"
+
 
 def usage() -> str:
     """The help text."""
     lines = [f"  -{name}={placeholder}".ljust(26) + text for name, (_, placeholder, text) in VALUED.items()]
+    lines += [f"  -{name}".ljust(26) + text for name, text in SWITCHES.items()]
     return USAGE + "\n".join(lines) + "\n"
 
 
 def understand(words: Sequence[str]) -> Request:
     """What the command line (without the program's name) asks for."""
-    context = _command().make_context(
-        "ngrokc", normalise(words, switches=(), valued=VALUED), allow_interspersed_args=True
-    )
+    plain = normalise(words, switches=SWITCHES, valued=VALUED)
+    bare = {f"--{name}" for name in SWITCHES}
+    plain = [f"{word}=true" if word in bare else word for word in plain]  # behind a command they have no value yet
+    context = _command().make_context("ngrokc", plain, allow_interspersed_args=True)
     given = {
-        name: str(context.params[_parameter(name)]) for name in VALUED if context.params[_parameter(name)] is not None
+        name: str(context.params[_parameter(name)])
+        for name in (*VALUED, *SWITCHES)
+        if context.params[_parameter(name)] is not None
     }
     positional = tuple(context.params["words"])
     if context.params["help"] or positional[:1] == ("help",):
@@ -125,6 +137,7 @@ def _parameter(name: str) -> str:
 
 def _command() -> click.Command:
     options: list[click.Parameter] = [click.Option([f"--{name}", _parameter(name)], default=None) for name in VALUED]
+    options += [click.Option([f"--{name}", _parameter(name)], default=None, type=bool) for name in SWITCHES]
     options.append(click.Option(["--help", "help"], is_flag=True))
     options.append(click.Argument(["words"], nargs=-1))
     return click.Command("ngrokc", params=options, add_help_option=False)

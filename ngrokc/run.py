@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
@@ -16,16 +16,17 @@ from ngrokc.agent import Agent, AgentSettings
 from ngrokc.event_log import log_events
 from ngrokc.events import SessionStarted, Subscription
 from ngrokc.identity import Identity, identity_key, open_identity, state_directory
+from ngrokc.inspect.inspector import Inspector
+from ngrokc.observe import make_inspector, serve_inspector
 from ngrokc.plan import Plan
-from ngrokc.term import describe
+from ngrokc.screen import Screen
+from ngrokc.shown import Looks, keep_url_file, show_json, show_last, show_lines
 from ngrokc.token_file import save_token
 from protocol.errors import Fault, RefusedError
 from protocol.link.logs import Log
 
 EXIT_STOPPED, EXIT_REFUSED = 0, 2
 LAST_WORDS = 1.0  # seconds for the readers of events to finish what they have
-
-Write = Callable[[str], None]
 
 
 def identity_of(plan: Plan) -> Identity:
@@ -51,20 +52,23 @@ def settings_of(plan: Plan, identity: Identity) -> AgentSettings:
     )
 
 
-async def run_agent(plan: Plan, log: Log, write: Write | None) -> int:
-    """Serve until a signal or a final refusal; the exit code. `write` takes status lines, None for none."""
+async def run_agent(plan: Plan, log: Log, looks: Looks | None) -> int:
+    """Serve until a signal or a final refusal; the exit code. `looks` says what stdout shows, None for nothing. Raises
+    ConfigError."""
+    inspector = make_inspector(plan)
     identity = identity_of(plan)
     try:
-        agent = Agent(settings_of(plan, identity), plan.tunnels)
-        return await _serve(agent, plan, log, write)
+        agent = Agent(settings_of(plan, identity), plan.tunnels, observer=inspector)
+        return await _serve(agent, plan, log, Shell(inspector, looks))
     finally:
         identity.close()
 
 
-async def _serve(agent: Agent, plan: Plan, log: Log, write: Write | None) -> int:
+async def _serve(agent: Agent, plan: Plan, log: Log, shell: Shell) -> int:
     events, debugging = agent.events, log.is_enabled_for(logging.DEBUG)
     with (
         events.subscribe(visitors=False) as lines,
+        events.subscribe(visitors=False) as urls,
         events.subscribe(visitors=debugging) as logged,
         events.subscribe(visitors=False) as logins,
     ):
@@ -73,15 +77,45 @@ async def _serve(agent: Agent, plan: Plan, log: Log, write: Write | None) -> int
             await outer.start(_on_signals, stop)
             async with trio.open_nursery() as readers:
                 readers.start_soon(log_events, log, logged)
-                if write is not None:
-                    readers.start_soon(_show, lines, write)
+                shell.start_readers(readers, lines, urls)
                 if plan.save_token:
                     readers.start_soon(_keep_token, plan, logins, log)
-                code = await _until_stopped(agent, stop)
+                async with trio.open_nursery() as beside:
+                    shell.start_beside(beside, agent, stop)
+                    code = await _until_stopped(agent, stop)
+                    beside.cancel_scope.cancel()
                 agent.events.close()
                 readers.cancel_scope.deadline = trio.current_time() + LAST_WORDS
             outer.cancel_scope.cancel()
     return code
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What stands around the agent: the inspector and what the user sees."""
+
+    inspector: Inspector | None
+    looks: Looks | None
+
+    def start_readers(self, nursery: trio.Nursery, lines: Subscription, urls: Subscription) -> None:
+        """Those that follow the events to their end."""
+        looks = self.looks
+        if looks is None:
+            return
+        show = show_last if looks.screen else show_json if looks.as_json else show_lines
+        nursery.start_soon(show, lines, looks)
+        if looks.url_file is not None:
+            nursery.start_soon(keep_url_file, urls, looks.url_file, looks.complain)
+
+    def start_beside(self, nursery: trio.Nursery, agent: Agent, stop: trio.CancelScope) -> None:
+        """Those that end with the agent."""
+        looks = self.looks
+        if self.inspector is not None:
+            # Where the URL with the token goes: to a person at a terminal, never into a file.
+            plain = looks is not None and not (looks.screen or looks.bare or looks.as_json)
+            nursery.start_soon(serve_inspector, self.inspector, agent, looks.write if looks and plain else None)
+        if looks is not None and looks.screen:
+            nursery.start_soon(Screen(agent, self.inspector, stop.cancel).run)
 
 
 async def _until_stopped(agent: Agent, stop: trio.CancelScope) -> int:
@@ -101,13 +135,6 @@ async def _on_signals(stop: trio.CancelScope, *, task_status: trio.TaskStatus[No
         task_status.started()
         async for _ in signals:
             stop.cancel()
-
-
-async def _show(events: Subscription, write: Write) -> None:
-    async for event in events:
-        line = describe(event)
-        if line is not None:
-            write(line)
 
 
 async def _keep_token(plan: Plan, events: Subscription, log: Log) -> None:

@@ -16,6 +16,7 @@ from structlog.testing import LogCapture
 from ngrokc.flags import understand
 from ngrokc.plan import make_plan
 from ngrokc.run import EXIT_REFUSED, EXIT_STOPPED, run_agent
+from ngrokc.shown import Looks
 from protocol.link.logs import Log
 from protocol.messages import AuthResp, ReqTunnel
 from tests.kit.go_wire import server_context
@@ -43,7 +44,7 @@ async def start(server: NativeServer, home: Path, line: str, *, signalled: bool)
         plan = make_plan(understand([f"-server=127.0.0.1:{server.port}", *line.split()]), {"HOME": str(home)})
 
         async def run() -> None:
-            codes.append(await run_agent(plan, log(), lines.append))
+            codes.append(await run_agent(plan, log(), Looks(lines.append, lines.append)))
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(run)
