@@ -28,13 +28,15 @@ def main() -> int:
         return 2
     os.environ["PATH"] += ":/usr/sbin"
     raise_descriptor_limit()
-    began = time.monotonic()
+    began, busy = time.monotonic(), os.getloadavg()[0]
+    if busy > 0.5:
+        print(f"bench: this machine is busy with something else (load {busy:.1f}); figures will be too low and uneven")
     figures, failures = measure(options.quick, options.only or list(GROUPS), options.repeat)
     seconds = time.monotonic() - began
     print(table(figures))
     print(f"\n{seconds:.0f} s on {os.cpu_count()} cores, Python {platform.python_version()}, {platform.platform()}")
     whole = not options.quick and not options.only and not failures
-    write(figures, failures, seconds, Path(ROOT if whole else ROOT / "bench-out"))
+    write(figures, {"failures": failures, "seconds": round(seconds), "load_before": busy}, where(whole))
     for name, reason in failures.items():
         print(f"FAILED {name}: {reason}")
     missed = [verdict for figure in figures for verdict in figure.verdicts if not verdict.met]
@@ -72,26 +74,29 @@ def measure(quick: bool, names: list[str], repeat: int) -> tuple[list[Figure], d
                 failures[name] = str(error)
             else:
                 figures += found
-                print(table(found), flush=True)
             print(f"[{name}: {time.monotonic() - began:.0f} s]", file=sys.stderr, flush=True)
     return figures, failures
 
 
-def write(figures: list[Figure], failures: dict[str, str], seconds: float, where: Path) -> None:
-    """bench-results.json and the picture: beside the README for a whole run, else in bench-out/."""
-    (where / "docs").mkdir(parents=True, exist_ok=True)
+def where(whole: bool) -> Path:
+    """Beside the README for a whole run, else in bench-out/, so that a quick look replaces no published figure."""
+    return ROOT if whole else ROOT / "bench-out"
+
+
+def write(figures: list[Figure], facts: dict[str, object], directory: Path) -> None:
+    """bench-results.json, docs/bench.md and docs/bench.svg below `directory`."""
+    (directory / "docs").mkdir(parents=True, exist_ok=True)
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     results = {
         "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "seconds": round(seconds),
         "machine": machine,
-        "failures": failures,
+        **facts,
         "figures": as_json(figures),
     }
-    (where / "bench-results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (where / "docs" / "bench.md").write_text(markdown(figures))
+    (directory / "bench-results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (directory / "docs" / "bench.md").write_text(markdown(figures))
     if pictured := [figure for figure in figures if figure.key in PICTURED]:
-        (where / "docs" / "bench.svg").write_text(svg(pictured))
+        (directory / "docs" / "bench.svg").write_text(svg(pictured))
 
 
 if __name__ == "__main__":

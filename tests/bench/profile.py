@@ -23,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.profile")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--bulk", action="store_true", help="one bulk stream through a tcp tunnel instead")
+    parser.add_argument("--close", action="store_true", help="a new connection for each request")
     parser.add_argument("--classic", action="store_true", help="a link for each visitor instead of legs")
     options = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin"
@@ -38,7 +39,7 @@ def main() -> int:
         if options.bulk:
             print(f"one stream: {iperf3(pair.tcp['iperf'], seconds=options.seconds):.2f} Gbit/s under the profiler")
         else:
-            load = wrk(pair.http_port, pair.host, visitors=32, seconds=options.seconds)
+            load = wrk(pair.http_port, pair.host, visitors=32, seconds=options.seconds, close=options.close)
             print(f"{load.rate:.0f} requests/s under the profiler")
         pair.stop()
     for program in ("ngrokd", "ngrokc"):

@@ -26,7 +26,7 @@ class Load:
 def wrk(port: int, host: str, *, visitors: int, seconds: float, close: bool = False) -> Load:
     """`visitors` connections for `seconds`, one request at a time on each. Every answer must be a 200 of the right size;
     the bytes of one are compared before and after by `check_small`."""
-    words = ["wrk", "-t", "1", "-c", str(visitors), "-d", f"{seconds:g}s", "--timeout", "10s"]
+    words = ["wrk", "-t", "1", "-c", str(visitors), "-d", f"{max(1, round(seconds))}s", "--timeout", "10s"]
     words += ["-s", str(HERE / "wrk.lua"), "-H", f"Host: {host}", *(["-H", "Connection: close"] if close else [])]
     done = subprocess.run([*words, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, timeout=seconds + 60)
     line = next((line for line in done.stdout.splitlines() if line.startswith("JSON ")), None)
