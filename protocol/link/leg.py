@@ -4,6 +4,10 @@ Receiving: everything the port has is read into one shared buffer, parsed there 
 see `leg_send`. Liveness: any byte is life; after 4 s of silence a ping goes out, after 10 s the leg is dead. A dead leg ends
 only its own streams: each raises PortBroken from then on, its owner is called once, then `on_end`.
 
+Cost of this and `protocol.mux`, measured with 200-byte payloads over ports in memory (CPython 3.11, one core): 0.7 us a
+frame sent and 0.6 us received when 32 streams share a turn; 2.4 and 1.7 us when one frame is all a turn has. An open
+stream costs 0.6 KiB on each side, an idle leg no batch buffer.
+
 Knows nothing of tunnels, tickets or dialling: whoever makes a leg has shaken hands already.
 """
 

@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import trio
-
-from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
-from protocol.link.stream import PortStream
+from protocol.link.leg_face import FacedPort
+from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken, ignore
 from protocol.mux import FIRST_WINDOW, GONE, HERE_ENDED, SYN, THERE_ENDED
 from protocol.mux.budget import JUDGE_SECONDS, wanted_window
 
@@ -34,28 +32,11 @@ MOST: Final = 1 << 30  # as much as share, window and batch allow
 _EMPTY: Final = memoryview(b"")
 
 
-class _Face:
-    """What a task-owned stream has beside: the tasks that wait, and the trio stream."""
-
-    __slots__ = ("readers", "stream", "writers")
-
-    def __init__(self, port: StreamPort) -> None:
-        self.readers = trio.lowlevel.ParkingLot()
-        self.writers = trio.lowlevel.ParkingLot()
-        self.stream = PortStream(port)
-
-    def wake_readers(self) -> None:
-        self.readers.unpark_all()
-
-    def wake_writers(self) -> None:
-        self.writers.unpark_all()
-
-
-class StreamPort(Port):
+class StreamPort(FacedPort):
     """One stream. Made by `Leg.open` and, for the peer's, by the leg. See the module's docstring."""
 
     __slots__ = (
-        "_batch", "_closed", "_consumed", "_credit_at", "_end_read", "_error", "_face", "_lent", "_measured",
+        "_batch", "_consumed", "_credit_at", "_end_read", "_error", "_lent", "_measured",
         "_measured_since", "_out",
         "_queue", "_share", "_starved", "_told", "bulk", "id", "leg", "owes", "queued", "recv_window", "send_window",
         "state", "stuck_since", "waiting", "window",
@@ -91,8 +72,8 @@ class StreamPort(Port):
         # the end
         self._end_read = False
         self._error: str | None = None
-        self._closed = False
-        self._face: _Face | None = None
+        self.closed = False
+        self._face = None
 
     # -- reading
     def read(self) -> memoryview | None:
@@ -129,7 +110,7 @@ class StreamPort(Port):
 
     def unread(self, rest: Buffer) -> None:
         count = len(rest)
-        if not count or self._closed or self._error is not None:
+        if not count or self.closed or self._error is not None:
             return
         self._consumed -= count
         self._told = True
@@ -141,7 +122,7 @@ class StreamPort(Port):
 
     def _nothing(self) -> memoryview | None:
         """No bytes: the end of file, the error, or not yet."""
-        if self._closed:
+        if self.closed:
             raise PortBroken("the stream is closed")
         if self._end_read:
             return _EMPTY
@@ -190,7 +171,7 @@ class StreamPort(Port):
         """The owner is elsewhere: copy."""
         if self.state & GONE:
             return
-        if self._closed:
+        if self.closed:
             self.leg.machine.reset(self)  # nobody will read it; the peer had better know
             self.leg.sender.schedule()
             return
@@ -226,7 +207,7 @@ class StreamPort(Port):
             self._end_read = True
         else:
             self._drop_queue()
-        if not self._closed:
+        if not self.closed:
             self._told = True
             self.on_readable()
             self.on_writable()
@@ -274,7 +255,7 @@ class StreamPort(Port):
         leg.reactor.soon(self._tell_broken)
 
     def _tell_broken(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self.on_readable()
             self.on_writable()
 
@@ -311,7 +292,7 @@ class StreamPort(Port):
     def _refused(self) -> None:
         """Say why nothing is lent, or see to it that `on_writable` follows."""
         if self.state & (HERE_ENDED | GONE):
-            raise PortBroken(self._error or ("the stream is closed" if self._closed else "write after the end"))
+            raise PortBroken(self._error or ("the stream is closed" if self.closed else "write after the end"))
         if self.send_window <= 0:
             self._starved = True
         else:
@@ -357,7 +338,7 @@ class StreamPort(Port):
     # -- the end
     def close(self) -> None:
         """What was taken is still delivered, then the end. What the peer sends from now on is answered by a reset."""
-        if self._closed:
+        if self.closed:
             return
         self._let_go()
         self.stuck_since = self.leg.reactor.now
@@ -369,80 +350,36 @@ class StreamPort(Port):
                 self.leg.sender.schedule()
 
     def abort(self) -> None:
-        if not self._closed:
+        if not self.closed:
             self._let_go()
         if not self.state & GONE:
             self.leg.machine.reset(self)
             self.leg.sender.schedule()
 
     def _let_go(self) -> None:
-        self._closed = self._told = True
+        self.closed = self._told = True
         self.on_readable = self.on_writable = ignore
         self._drop_queue()
-        if self._face is not None:
-            self._face.wake_readers()
-            self._face.wake_writers()
+        self.wake_tasks()
 
+    # -- for the async face
     @property
-    def closed(self) -> bool:
-        return self._closed
+    def reactor(self) -> Reactor:
+        return self.leg.reactor
 
-    # -- ownership
-    def attach(self, reactor: Reactor) -> None:
-        """Nothing moves: a stream lives on its leg's reactor. Also allowed on a stream that is attached already."""
-        if reactor is not self.leg.reactor:
-            raise ValueError("a stream lives on its leg's reactor")
-        if self._closed:
-            raise PortBroken("the stream is closed")
-        if self._face is not None:
-            if self._face.stream.busy:
-                raise trio.BusyResourceError("a task is using the stream")
-            self._face = None
-            self.on_readable = self.on_writable = ignore
-        if self._has_news():
-            self._told = True
-            reactor.soon(self._announce)
-
-    def _announce(self) -> None:
-        if self._face is None:
-            self.on_readable()
-
-    def _has_news(self) -> bool:
+    def has_news(self) -> bool:
         return self._queue is not None or self._error is not None or bool(self.state & THERE_ENDED)
 
-    def detach(self) -> None:
-        if self._face is None:
-            face = self._face = _Face(self)
-            self.on_readable, self.on_writable = face.wake_readers, face.wake_writers
+    def announce(self) -> None:
+        self._told = True
+        self.reactor.soon(self._announce)
 
-    def stream(self) -> PortStream:
-        if self._face is None:
-            raise trio.BusyResourceError("a reactor owns the port")
-        return self._face.stream
-
-    async def wait_readable(self) -> None:
-        face = self._face
-        assert face is not None, "detach first"
-        if self._has_news() or self._closed:
-            await trio.lowlevel.checkpoint()
-        else:
-            await face.readers.park()
-        self._check_open()
-
-    async def wait_writable(self) -> None:
-        face = self._face
-        assert face is not None, "detach first"
+    def wants_room(self) -> bool:
         blocked = self.waiting or self._starved or self.send_window <= 0 or self._out.writing
-        if blocked and not self._closed and not self.state & (HERE_ENDED | GONE):
-            self._refused()
-            await face.writers.park()
-        else:
-            await trio.lowlevel.checkpoint()
-        self._check_open()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("the stream was closed")
+        if not blocked or self.closed or self.state & (HERE_ENDED | GONE):
+            return False
+        self._refused()
+        return True
 
     @property
     def peer(self) -> tuple[str, int] | None:
