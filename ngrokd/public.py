@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 
 import trio
 
 from ngrokd.edge.http import EdgeWorld, HttpEdge
+from ngrokd.edge.pages import Pages
+from ngrokd.tunnel import Tunnel
 from protocol.link.listener import Listener
 from protocol.link.logs import Log
 from protocol.link.plain import PlainPort
@@ -38,6 +41,12 @@ class PublicEdges:
     def live(self) -> int:
         """Visitors that are connected."""
         return sum(len(edge.visitors) for edge in self._edges.values())
+
+    def use(self, context: ssl.SSLContext, pages: Pages) -> None:
+        """Another certificate from the next handshake on, other error pages at once."""
+        self._context = context
+        for edge in self._edges.values():
+            edge.pages = pages
 
     @property
     def edges(self) -> list[HttpEdge]:
@@ -94,6 +103,16 @@ class PublicEdges:
         """Close who is between exchanges."""
         for edge in self._edges.values():
             edge.end_idle()
+
+    def abort_visitors(self, tunnels: Sequence[Tunnel]) -> None:
+        """Reset those who are being served by one of `tunnels`."""
+        gone = {tunnel.id for tunnel in tunnels}
+        with self._world.reactor.turn():
+            for edge in self._edges.values():
+                for visitor in list(edge.visitors):
+                    served_by = visitor.slot.counted
+                    if served_by is not None and served_by.id in gone:
+                        visitor.abort()
 
     def abort(self) -> None:
         """End all visitors, with resets."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,22 +23,27 @@ from ngrokd.accept import TunnelPort
 from ngrokd.admin.house import Facts, House
 from ngrokd.admin.office import Office, check_address
 from ngrokd.admin.operator import Levers
+from ngrokd.admin.words import Words
 from ngrokd.affinity import Affinity, AffinityFile
 from ngrokd.certs import ServerCertificate
-from ngrokd.control import Services, dismiss
+from ngrokd.control import Services, dismiss, end_account
 from ngrokd.declare import Declarer
 from ngrokd.edge.http import EdgeWorld
-from ngrokd.edge.pages import Pages
 from ngrokd.edge.tcp import TcpEdge
-from ngrokd.gate import AddressGate, Gate
+from ngrokd.gate import Gate
+from ngrokd.keeping import Keeping, open_keeping
 from ngrokd.legs import LegHouse
 from ngrokd.listening import open_listeners
 from ngrokd.naming import Naming
+from ngrokd.notify import Notifier
 from ngrokd.policy import Policy
 from ngrokd.public import PublicEdges
 from ngrokd.registry import Registry
+from ngrokd.reloading import Fresh, Reloader, Sources, load
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
+from ngrokd.store.base import Store
+from ngrokd.tunnel import Tunnel
 from ngrokd.version import program_version
 from protocol.address import HostPort, plain_ip
 from protocol.link.epoll import EpollReactor
@@ -71,6 +75,7 @@ class _Parts:
     tunnel_port: TunnelPort
     affinity: AffinityFile
     office: Office
+    keeping: Keeping
 
 
 @dataclass(slots=True)
@@ -97,16 +102,33 @@ class _Listeners:
 
 
 class Server:
-    """One ngrokd. `serve` runs it; `stop` asks it to end. `gate` decides who may log in (default: by address and -open)."""
+    """One ngrokd. `serve` runs it; `stop` asks it to end. `gate` decides who may log in (default: by token; by address and
+    -open while there is none). `store` keeps tokens and names (default: in the state directory); the caller closes it."""
 
-    def __init__(self, settings: Settings, log: Log, *, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        *,
+        gate: Gate | None = None,
+        store: Store | None = None,
+        reread: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """`reread` gives the settings anew at a reload (blocking; default: those of the start)."""
         self.settings = settings
         self.log = log
+        self.lines_dropped: Callable[[], int] = lambda: 0
+        """How many lines the log has lost, for the operator."""
+        self._reread = reread or (lambda: settings)
+        self._notifier = notifier or Notifier({})
+        self._reloader: Reloader | None = None
         self.addresses: Addresses = {}
         """Where it listens, real ports, by listener: http, https, tunnel. Filled before `serve` reports started."""
         self.certificate: ServerCertificate | None = None
         self.stopped = trio.Event()
-        self._gate = gate or AddressGate(settings.open)
+        self._gate = gate
+        self._store = store
         self._stopping = trio.Event()
         self._parts: _Parts | None = None
 
@@ -142,17 +164,22 @@ class Server:
         if self.settings.admin_addr is not None:
             check_address(self.settings.admin_addr)
         state = await trio.to_thread.run_sync(self._open_state)
-        context = certs.server_context(await self._load_certificate(state))
+        keeping = await open_keeping(state, self.log, self._store)
         listeners = _Listeners()
         try:
+            sources = Sources(self._reread, partial(_certificate, state))
+            fresh = await trio.to_thread.run_sync(load, self.settings, sources)
+            self._reloader = Reloader(fresh, sources, self._use, self.log)
+            self.certificate = fresh.certificate
             await self._open_listeners(listeners)
             reactor = _new_reactor(self.log)
-            parts = self._parts = self._build(state, reactor, context, listeners.ports())
+            parts = self._parts = self._build(keeping, reactor, fresh, listeners.ports())
             await trio.to_thread.run_sync(parts.affinity.open)
             async with trio.open_nursery() as system:
                 await system.start(reactor.run)
                 system.start_soon(parts.affinity.run)
-                system.start_soon(self._renew, state, context)
+                system.start_soon(self._reloader.watch)
+                system.start_soon(self._renew)
                 await self._open_office(parts, listeners, state, system)
                 try:
                     async with trio.open_nursery() as links:
@@ -164,6 +191,7 @@ class Server:
                     system.cancel_scope.cancel()
         finally:
             listeners.close()
+            await keeping.aclose()
             self.stopped.set()
         self.log.info("stopped")
 
@@ -171,14 +199,6 @@ class Server:
     def _open_state(self) -> StateDirectory:
         path = self.settings.state_dir or default_directory(os.environ, root=os.geteuid() == 0)
         return StateDirectory(path)
-
-    async def _load_certificate(self, state: StateDirectory) -> ServerCertificate:
-        def load() -> ServerCertificate:
-            found = certs.given(self.settings.tls_crt, self.settings.tls_key)
-            return found or certs.own(state, self.settings.domain.lower())
-
-        self.certificate = await trio.to_thread.run_sync(load)
-        return self.certificate
 
     async def _open_listeners(self, listeners: _Listeners) -> None:
         settings = self.settings
@@ -193,23 +213,33 @@ class Server:
                 listeners.sockets[name] = await open_listeners(address, flag)
         self.addresses = listeners.addresses()
 
-    def _build(self, state: StateDirectory, reactor: Reactor, context: ssl.SSLContext, ports: dict[str, int]) -> _Parts:
-        settings, log = self.settings, self.log
+    def _build(self, keeping: Keeping, reactor: Reactor, fresh: Fresh, ports: dict[str, int]) -> _Parts:
+        settings, log, state = self.settings, self.log, keeping.state
         registry = Registry(new_request_id, one_listener=settings.public_url is not None)
         affinity = Affinity()
         file = AffinityFile(affinity, settings.registry_cache_file or state.file(AFFINITY_FILE), log)
         tcp = TcpEdge(reactor, settings.tcp_ports, log)
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
         compile_policy = partial(Policy.compile, clock=trio.current_time, https_port=ports.get("https", 443))
-        declarer = Declarer(registry, naming, affinity, tcp, compile_policy, file.touch)
+
+        def remembered() -> None:
+            file.touch()
+            keeping.keeper.changed()
+
+        declarer = Declarer(registry, naming, affinity, tcp, compile_policy, remembered, keeping.claims)
         office = Office(reactor, log, settings.access_log)
-        gate = office.doorman(self._gate)
-        services = Services(registry, declarer, gate, reactor, log, LegHouse(reactor), CAPABILITIES)
+        gate = office.doorman(self._gate or keeping.gate(naming.zone.domain, open_to_all=settings.open))
         world = EdgeWorld(
-            reactor, registry, Pages(), lambda _scheme, _host: False, office.meters, office.refused, log=log
+            reactor, registry, fresh.pages, lambda _scheme, _host: False, office.meters, office.refused, log=log
         )
-        public = PublicEdges(world, context, log)
-        return _Parts(services, public, tcp, TunnelPort(services, context), file, office)
+        public = PublicEdges(world, fresh.context, log)
+
+        def cut(tunnels: Sequence[Tunnel]) -> None:
+            public.abort_visitors(tunnels)
+            tcp.abort_visitors(tunnels)
+
+        services = Services(registry, declarer, gate, reactor, log, LegHouse(reactor), CAPABILITIES, cut=cut)
+        return _Parts(services, public, tcp, TunnelPort(services, fresh.context), file, office, keeping)
 
     async def _open_office(
         self, parts: _Parts, listeners: _Listeners, state: StateDirectory, system: trio.Nursery
@@ -223,7 +253,7 @@ class Server:
             addresses=lambda: {name: [str(place) for place in found] for name, found in self.addresses.items()},
             fingerprint=lambda: self.certificate.fingerprint if self.certificate is not None else "",
             expires=lambda: self.certificate.expires.timestamp() if self.certificate is not None else None,
-            dropped=lambda: 0,
+            dropped=lambda: self.lines_dropped(),
         )
         house = House(services.registry, lambda: parts.public.edges, parts.tcp, services.legs, parts.tunnel_port, facts)
         levers = Levers(
@@ -231,14 +261,45 @@ class Server:
                 services, services.registry.release(session.key), why, "kicked"
             )
         )  # fmt: skip
-        parts.office.open(house, levers, None)
-        system.start_soon(parts.office.run)
+        assert self.certificate is not None
+        pin = self.certificate.fingerprint if self.certificate.ca is not None else ""
+        ledger = parts.keeping.ledger(self.settings.domain, pin, partial(end_account, services))
+        port = self.addresses["tunnel"][0].port
+        await parts.keeping.note_facts(self.settings.domain, port, own_certificate=bool(pin))
+        operator = parts.office.open(house, levers, ledger)
+        await system.start(parts.keeping.run, ledger, f"{self.settings.domain}:{port}", partial(Words, operator))
+        system.start_soon(parts.office.run, self._notifier)
         for sock in listeners.sockets.pop("admin", []):
             await system.start(parts.office.serve, sock, state)
 
     async def reload(self) -> list[str]:
         """Read again what may change while the server runs; what did. Raises ConfigError, then all is as before."""
-        return []
+        assert self._reloader is not None, "the server has not started"
+        self._notifier.reloading()
+        try:
+            return await self._reloader.reload()
+        finally:
+            self._notifier.ready("serving")
+
+    async def try_reload(self, why: str) -> None:
+        """The same; what is wrong goes to the log."""
+        assert self._reloader is not None, "the server has not started"
+        self._notifier.reloading()
+        await self._reloader.try_reload(why)
+        self._notifier.ready("serving")
+
+    def _use(self, fresh: Fresh) -> None:
+        """Put to work what was read. Synchronous: no handshake meets half of it."""
+        assert self._parts is not None
+        before = self.certificate
+        self.settings, self.certificate = fresh.settings, fresh.certificate
+        self._parts.public.use(fresh.context, fresh.pages)
+        self._parts.tunnel_port.use(fresh.context)
+        self._parts.tcp.ports = fresh.settings.tcp_ports
+        if before is not None and before.fingerprint != fresh.certificate.fingerprint:
+            self.log.warning(
+                "the server has another key: pins of the old one fail", fingerprint=fresh.certificate.fingerprint
+            )
 
     # -- running and stopping
     async def _run(
@@ -251,6 +312,7 @@ class Server:
                 parts.public.listen(scheme, sock, links)
         try:
             self._announce()
+            self._notifier.ready("serving")
             task_status.started()
             await self._stopping.wait()
         finally:
@@ -264,6 +326,7 @@ class Server:
     async def _drain(self, parts: _Parts) -> None:
         """Let what runs finish, for `grace` seconds at most; then say farewell to the agents."""
         grace = self.settings.grace
+        self._notifier.stopping(f"finishing what runs, {grace:g} s at most")
         self.log.info("stopping", visitors=self.live_visitors, grace=grace)
         registry = parts.services.registry
         for session in registry.sessions():
@@ -282,19 +345,16 @@ class Server:
         if self.settings.open:
             self.log.warning("-open: agents from anywhere may publish without a token")
 
-    async def _renew(self, state: StateDirectory, context: ssl.SSLContext) -> None:
-        """Look at the certificate now and then; a renewed one is used from the next handshake on."""
+    async def _renew(self) -> None:
+        """Look at the certificate now and then: our own is made anew in time, and used from the next handshake on."""
         while True:
             await trio.sleep(RENEWAL_CHECK)
-            before = self.certificate
-            try:
-                found = await self._load_certificate(state)
-                if before is not None and found.expires != before.expires:
-                    context.load_cert_chain(found.certificate, found.key)
-                    self.log.info("the certificate was renewed", expires=found.expires.isoformat())
-            except Exception as error:  # noqa: BLE001 - the old one serves on; whoever reads the log acts
-                self.certificate = before
-                self.log.error("the certificate could not be renewed", reason=str(error))
+            await self.try_reload("the certificate's age")
+
+
+def _certificate(state: StateDirectory, settings: Settings) -> ServerCertificate:
+    """The operator's pair, or our own, made or renewed when needed. Blocks; raises ConfigError, OSError."""
+    return certs.given(settings.tls_crt, settings.tls_key) or certs.own(state, settings.domain.lower())
 
 
 def _new_reactor(log: Log) -> Reactor:

@@ -33,6 +33,11 @@ def insert(db: sqlite3.Connection, text: str) -> None:
     db.execute("INSERT INTO t VALUES (?)", (text,))
 
 
+def half_done(db: sqlite3.Connection) -> None:
+    insert(db, "gone")
+    1 / 0  # noqa: B018 - the defect
+
+
 def count(db: sqlite3.Connection) -> int:
     (found,) = db.execute("SELECT count(*) FROM t").fetchone()
     return int(found)
@@ -56,7 +61,7 @@ async def test_one_bad_write_of_a_batch_fails_alone(worker: Worker) -> None:
 
 async def test_a_defect_is_raised_where_it_was_asked_for(worker: Worker) -> None:
     with pytest.raises(ZeroDivisionError):
-        await worker.write(lambda db: (insert(db, "gone"), 1 / 0))
+        await worker.write(half_done)
     with pytest.raises(ZeroDivisionError):
         await worker.read(lambda _: 1 / 0)
     assert await worker.read(count) == 0
