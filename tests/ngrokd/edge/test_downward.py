@@ -264,3 +264,46 @@ async def test_a_bad_verdict_becomes_a_page_of_ours(verdict: bytes, status: byte
         got = await read_to_end(visitor)
         assert got.startswith(b"HTTP/1.1 " + status)
         assert b"8080" not in got
+
+
+async def test_answers_that_repeat_their_head_are_still_told_apart() -> None:
+    """The short way for repeated heads must see every difference: body, length, method, tunnel, leftovers."""
+    head = GET.replace(b"GET", b"HEAD")
+    same = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        world.tunnel("two.test", options={"response_headers": {"set": {"X-Tunnel": "two"}}})
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        for body in (b"first", b"again", b"third"):
+            await service.send_all(same + body)
+            assert await read_exactly(visitor, len(same) + 5) == same + body
+            await visitor.send_all(GET)
+            await read_until(service, b"\r\n\r\n")
+        await service.send_all(OK)
+        assert await read_exactly(visitor, len(OK)) == OK
+        await visitor.send_all(head)
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(same)
+        assert await read_exactly(visitor, len(same)) == same
+        await visitor.send_all(GET)
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(same[:-2])
+        await trio.testing.wait_all_tasks_blocked()
+        await service.send_all(b"\r\nab")
+        await service.send_all(b"cde")
+        assert await read_exactly(visitor, len(same) + 5) == same + b"abcde"
+        await visitor.send_all(GET.replace(b"one", b"two"))
+        other = await world.stream()
+        await read_until(other, b"\r\n\r\n")
+        await other.send_all(same + b"other")
+        got = await read_until(visitor, b"other")
+        assert b"X-Tunnel: two\r\n" in got
+        await visitor.send_all(GET.replace(b"one", b"two"))
+        await read_until(other, b"\r\n\r\n")
+        await other.send_all(same + b"other" + b"and an answer to nobody")
+        got = await read_until(visitor, b"other")
+        assert b"X-Tunnel: two\r\n" in got
+        assert await read_to_end(other) == b""  # that stream is let go: it said too much
