@@ -14,14 +14,18 @@ import difflib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 import click
 import trio
 
+from ngrokd.commands.mount import register
+from ngrokd.configfile import read_settings
+from ngrokd.notify import Notifier
 from ngrokd.server import Server
-from ngrokd.settings import Flag, Settings, flags, settings_from
+from ngrokd.settings import Flag, Settings, flags
 from ngrokd.version import program_version
 from protocol.argv import normalise
 from protocol.errors import ConfigError, Fault
@@ -74,6 +78,7 @@ def build() -> click.Group:
         context_settings={"help_option_names": ["--help"], "max_content_width": 110},
     )
     group.add_command(click.Command("version", callback=_print_version, help="Print the version."))
+    register(group)
     return group
 
 
@@ -113,12 +118,12 @@ def _is_switch(field: str) -> bool:
 
 @click.pass_context
 def _serve_unless_command(context: click.Context, /, **values: Any) -> int | None:
-    given = {name: value for name, value in values.items() if value is not None}
-    settings = settings_from(_empty_means_default(context, given))
+    given = _empty_means_default(context, {name: value for name, value in values.items() if value is not None})
+    settings = read_settings(given)
     context.obj = settings
     if context.invoked_subcommand is not None:
         return None
-    return serve(settings)
+    return serve(settings, partial(read_settings, given))
 
 
 def _empty_means_default(context: click.Context, values: dict[str, Any]) -> dict[str, Any]:
@@ -135,8 +140,9 @@ def _print_version() -> None:
 
 
 # -- serving
-def serve(settings: Settings) -> int:
-    """Serve until a signal; the exit code. Raises Fault when the server can't start or breaks."""
+def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+    """Serve until a signal; the exit code. `reread` gives the settings anew, for a reload. Raises Fault when the server
+    can't start or breaks."""
     os.umask(0o077)
     try:
         sink = open_log(settings.log, settings.log_level, settings.log_format)
@@ -146,7 +152,7 @@ def serve(settings: Settings) -> int:
         ) from error
     failed: Fault | None = None  # raised below: CPython 3.11.2 wraps what is raised inside `except*` in a group again
     try:
-        return trio.run(_serve, settings, sink, strict_exception_groups=True)
+        return trio.run(_serve, settings, sink, reread, strict_exception_groups=True)
     except* Fault as group:
         failed = _first(group)
     finally:
@@ -155,9 +161,11 @@ def serve(settings: Settings) -> int:
     raise failed
 
 
-async def _serve(settings: Settings, sink: LogSink) -> int:
-    server = Server(settings, sink.logger)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _serve(settings: Settings, sink: LogSink, reread: Callable[[], Settings] | None) -> int:
+    notifier = Notifier(os.environ)
+    server = Server(settings, sink.logger, reread=reread, notifier=notifier)
+    server.lines_dropped = lambda: sink.dropped
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve)
             if settings.log != "stdout":
@@ -169,9 +177,12 @@ async def _serve(settings: Settings, sink: LogSink) -> int:
 
 
 async def _stop_on_signal(server: Server, signals: Any, scope: trio.CancelScope) -> None:
-    """The first signal drains, the second ends at once."""
+    """The first signal drains, the second ends at once; SIGHUP reloads."""
     asked = False
-    async for _ in signals:
+    async for number in signals:
+        if number == signal.SIGHUP:
+            await server.try_reload("SIGHUP")
+            continue
         if asked:
             scope.cancel()
             return
@@ -196,7 +207,10 @@ def _first(group: BaseExceptionGroup[Fault]) -> Fault:
 
 
 def _one_line(fault: Fault) -> str:
-    return f"{fault.message}; {fault.hint}" if fault.hint else fault.message
+    message = fault.message
+    if isinstance(fault, ConfigError) and fault.place and fault.file not in message:
+        message = f"{fault.place}: {message}"
+    return f"{message}; {fault.hint}" if fault.hint else message
 
 
 def _usage_text(error: click.UsageError) -> str:

@@ -24,7 +24,13 @@ from protocol.link.files import read_capped
 
 MAX_FILE: Final = 1 << 20
 OWN_KEY: Final = "config"  # the file can't name another file
-PATHS: Final = ("tls_crt", "tls_key", "state_dir", "registry_cache_file", "error_pages")  # found beside the file, if relative
+PATHS: Final = (
+    "tls_crt",
+    "tls_key",
+    "state_dir",
+    "registry_cache_file",
+    "error_pages",
+)  # found beside the file, if relative
 _NULL: Final = "tag:yaml.org,2002:null"
 
 

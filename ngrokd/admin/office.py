@@ -22,6 +22,7 @@ from ngrokd.admin.operator import Levers, Operator
 from ngrokd.admin.watchdog import Watchdog
 from ngrokd.edge.visitor import VisitorConnection
 from ngrokd.gate import Gate
+from ngrokd.notify import Notifier
 from ngrokd.state import StateDirectory
 from protocol.address import HostPort, plain_ip
 from protocol.errors import ConfigError
@@ -60,10 +61,10 @@ class Office:
         self.operator = Operator(house, self.meters, self.audit, levers, books, self.bans)
         return self.operator
 
-    async def run(self) -> None:
-        """Keep rates and watch the loop, until cancelled; then the access log is closed."""
+    async def run(self, notifier: Notifier | None = None) -> None:
+        """Keep rates and watch the loop, until cancelled; then the access log is closed. `notifier` hears of a live loop."""
         assert self.operator is not None
-        watchdog = Watchdog(self.meters, self.log)
+        watchdog = Watchdog(self.meters, self.log, alive=notifier.alive if notifier and notifier.watchdog else None)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.operator.watch)

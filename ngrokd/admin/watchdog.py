@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
@@ -25,7 +26,11 @@ FRAMES: Final = 40  # of each stack
 class Watchdog:
     """`run` beats, for ever; the thread lives as long as it does."""
 
-    def __init__(self, meters: Meters, log: Log, *, stall: float = STALL) -> None:
+    def __init__(
+        self, meters: Meters, log: Log, *, stall: float = STALL, alive: Callable[[], None] | None = None
+    ) -> None:
+        """`alive` is called now and then while the loop is served (for a supervisor)."""
+        self._alive = alive
         self._meters = meters
         self._log = log
         self._stall = stall
@@ -42,6 +47,8 @@ class Watchdog:
                 await trio.sleep(BEAT)
                 self._last = now = time.monotonic()
                 self._meters.lag.add(max(0.0, now - due))
+                if self._alive is not None:
+                    self._alive()
         finally:
             self._over.set()
 

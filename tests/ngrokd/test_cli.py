@@ -24,7 +24,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """What would be served; nothing is."""
     found: list[Settings] = []
 
-    def serve(settings: Settings) -> int:
+    def serve(settings: Settings, _reread: object) -> int:
         found.append(settings)
         return 0
 
@@ -100,7 +100,7 @@ def test_a_mistake_is_one_line_and_exit_2(
 def test_a_server_that_cannot_start_is_one_line_and_exit_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def serve(_settings: Settings) -> int:
+    def serve(_settings: Settings, _reread: object) -> int:
         raise Fault("cannot_listen", "port 80 is taken", hint="choose another with -httpAddr")
 
     monkeypatch.setattr(cli, "serve", serve)
