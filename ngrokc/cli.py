@@ -64,7 +64,8 @@ def _serve(plan: Plan, request: Request) -> int:
     import trio
 
     from ngrokc.run import run_agent
-    from protocol.link.logs import LineWriter, open_log
+    from protocol.link.garbage import settle_collector
+from protocol.link.logs import LineWriter, open_log
 
     target = request.flag("log")
     try:
@@ -77,6 +78,7 @@ def _serve(plan: Plan, request: Request) -> int:
     if target != "stdout":
         lines = LineWriter(sys.stdout, owns=False, complain=lambda text: _complain(text, ""))
         looks = _looks(request, lines.write)
+    settle_collector()
     try:
         return trio.run(run_agent, plan, sink.logger, looks)
     finally:

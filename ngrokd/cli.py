@@ -29,6 +29,7 @@ from ngrokd.settings import Flag, Settings, flags
 from ngrokd.version import program_version
 from protocol.argv import normalise
 from protocol.errors import ConfigError, Fault
+from protocol.link.garbage import settle_collector
 from protocol.link.logs import LogSink, open_log
 
 PROGRAM = "ngrokd"
@@ -151,6 +152,7 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> i
             f"-log: {settings.log}: {error.strerror or error}", hint="name a file that can be written"
         ) from error
     failed: Fault | None = None  # raised below: CPython 3.11.2 wraps what is raised inside `except*` in a group again
+    settle_collector()
     try:
         return trio.run(_serve, settings, sink, reread, strict_exception_groups=True)
     except* Fault as group:
