@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ngrokd.commands.backup import backup
+from ngrokd.commands.check import check
 from ngrokd.commands.names import reservations, reserve, unreserve
 from ngrokd.commands.operate import COMMANDS
 from ngrokd.commands.tokens import token
@@ -12,5 +13,5 @@ from ngrokd.commands.tokens import token
 
 def register(group: click.Group) -> None:
     """Add all commands to `group`, whose callback puts the Settings into `ctx.obj`."""
-    for command in (token, reserve, unreserve, reservations, backup, *COMMANDS):
+    for command in (token, reserve, unreserve, reservations, backup, check, *COMMANDS):
         group.add_command(command)
