@@ -65,7 +65,7 @@ def _serve(plan: Plan, request: Request) -> int:
 
     from ngrokc.run import run_agent
     from protocol.link.garbage import settle_collector
-from protocol.link.logs import LineWriter, open_log
+    from protocol.link.logs import LineWriter, open_log
 
     target = request.flag("log")
     try:
