@@ -246,8 +246,8 @@ class Peers:
         while True:
             try:
                 check_small(pair.http_port, pair.host)
-                for port in pair.tcp.values():
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                # iperf3 serves one client at a time and would take a mere connection for one: only the kit is tried
+                socket.create_connection(("127.0.0.1", pair.tcp["kit"]), timeout=1).close()
                 return
             except (OSError, BenchFailed, http.client.HTTPException) as error:
                 if time.monotonic() > end or pair.agent.process.poll() is not None:
