@@ -80,6 +80,14 @@ _TABLE: Final = (
         _retry_after(10),
     ),
     Code(
+        "tunnel_rate_limited",
+        429,
+        "Too Many Requests",
+        "This tunnel gets more requests than its owner's account allows.",
+        "Wait a moment, then try again.",
+        _retry_after(1),
+    ),
+    Code(
         "head_too_large",
         431,
         "Request Header Fields Too Large",

@@ -20,6 +20,7 @@ EXPECTED = {
     "uri_too_long": 414,
     "misdirected": 421,
     "rate_limited": 429,
+    "tunnel_rate_limited": 429,
     "head_too_large": 431,
     "internal": 500,
     "not_implemented": 501,
