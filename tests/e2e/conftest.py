@@ -1,4 +1,5 @@
-"""Fixtures of the tests with real processes. Every test below tests/e2e is marked e2e and ends within a minute (the world sees to it)."""
+"""Fixtures of the tests with real processes. Every test below tests/e2e is marked e2e and ends within a minute; the world
+sees to it."""
 
 from __future__ import annotations
 

@@ -136,6 +136,7 @@ class Server(Program):
     https_port = 0
     tunnel_port = 0
     domain = "localhost"
+    pin = ""
     state: Path
 
 
