@@ -1,6 +1,6 @@
 // The operator's page: asks the API every two seconds and shows what it says. All text goes in as text, never as markup.
 
-import { limits, milliseconds, moment, points, size, span } from "./format.js";
+import { count, limits, milliseconds, moment, points, size, span } from "./format.js";
 
 const EVERY = 2000;
 const HISTORY = 120;
@@ -82,7 +82,7 @@ function showStatus(found) {
   const tiles = [
     ["Sessions", found.sessions], ["Tunnels", found.tunnels], ["Visitors", visitors],
     ["To agents", `${size(found.rates.up)}/s`], ["To visitors", `${size(found.rates.down)}/s`],
-    ["Answers, median", milliseconds(found.latency_ms.p50)], ["99 of 100 within", milliseconds(found.latency_ms.p99)],
+    ["Median answer", milliseconds(found.latency_ms.p50)], ["99 of 100 in", milliseconds(found.latency_ms.p99)],
     ["Server errors", errors],
   ];
   $("tiles").replaceChildren(...tiles.map(([name, value]) => element("div", { class: "tile" }, element("b", {}, value), element("span", { class: "soft" }, name))));
@@ -117,7 +117,7 @@ function showTunnels(rows) {
 function showSessions(rows) {
   table("sessions", ["Agent", "From", "Speaks", "Links", "#Since", "#Tunnels", "#Live", ""], rows.map((row) => [
     [row.agent.version, row.agent.os].filter(Boolean).join(" ") || row.client, row.address, row.dialect,
-    `${row.links.count} ${row.links.kind}${row.links.rtt_ms === null ? "" : `, ${row.links.rtt_ms} ms`}`,
+    `${row.links.count} ${row.links.count === 1 ? row.links.kind.slice(0, -1) : row.links.kind}${row.links.rtt_ms === null ? "" : `, ${row.links.rtt_ms} ms`}`,
     moment(row.since, "").slice(5), row.tunnels.length, row.live, button("Kick", () => kick(row), `Kick ${row.id}`),
   ]), "No agent is logged in.");
 }
@@ -186,7 +186,7 @@ async function act(method, path, body) {
 }
 
 async function kick(row) {
-  if (await ask("End this session?", `${row.address} has ${row.tunnels.length} tunnels and ${row.live} visitors.`, "End it", true)) {
+  if (await ask("End this session?", `${row.address} is there with ${count(row.tunnels.length, "tunnel")} and ${count(row.live, "visitor")}.`, "End it", true)) {
     await act("POST", `/api/sessions/${row.id}/kick`, { seconds: Number($("ask-time").value), ban: "client" });
   }
 }

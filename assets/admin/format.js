@@ -46,3 +46,7 @@ export function limits(scope) {
   if (scope.max_bandwidth) found.push(`${size(scope.max_bandwidth)}/s`);
   return found.join("; ") || "none";
 }
+
+export function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
