@@ -16,6 +16,7 @@ import zstandard
 OUT_CAP: Final = 1024 * 1024
 IN_CAP: Final = 1024 * 1024
 RATIO: Final = 100
+SMALL: Final = 64 * 1024  # short texts may be as regular as they like
 LAYERS: Final = 3
 
 
@@ -44,7 +45,7 @@ def inflate(data: bytes, codings: list[bytes]) -> Inflated:
 
 
 def _step(data: bytes, name: bytes) -> Inflated:
-    cap = min(OUT_CAP, max(len(data) * RATIO, 4096))
+    cap = min(OUT_CAP, max(len(data) * RATIO, SMALL))
     try:
         if name in (b"gzip", b"x-gzip"):
             return _zlib(data, 31, cap)

@@ -116,8 +116,8 @@ class Reader:
     def _head(self, data: bytes) -> bytes | None:
         if data[:1] in b"\r\n":  # empty lines before a start line are to be ignored (RFC 9112, 2.2)
             return data[1:]
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
+        end = data.find(b"\n\r\n") + 3
+        if end < 3 or data.find(b"\n\n", 0, end) >= 0:
             loose = _HEAD_END.search(data)
             if loose is None:
                 if len(data) > self._cap:

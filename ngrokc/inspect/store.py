@@ -122,7 +122,9 @@ class Store:
         entry.version += 1
         held = self._weights.get(entry.id)
         if held is None:
-            return  # forgotten meanwhile, though its connection goes on
+            if isinstance(entry, Exchange):
+                entry.release()  # forgotten meanwhile, though its connection goes on: what came since goes too
+            return
         weight = entry.weight if isinstance(entry, Exchange) else CONNECTION_WEIGHT
         share = self._shares[entry.origin.tunnel]
         share.weight += weight - held

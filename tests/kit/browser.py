@@ -50,7 +50,8 @@ class Page:
         def attempt(_: object) -> Any:
             try:
                 return check()
-            except Exception as error:  # noqa: BLE001 - a stale element: the page was redrawn between two look-ups
+            except Exception as error:
+                # redrawn between two look-ups
                 if "stale" in str(error) or "no such element" in str(error):
                     return False
                 raise
@@ -70,7 +71,11 @@ class Page:
         self.wait(lambda: text in self.text(selector), f"{text!r} in {selector}")
 
     def click(self, selector: str) -> None:
-        self.wait(lambda: self.driver.find_element("css selector", selector).click() or True, selector)
+        def attempt() -> bool:
+            self.driver.find_element("css selector", selector).click()
+            return True
+
+        self.wait(attempt, selector)
 
     def press(self, keys: str) -> None:
         self.driver.find_element("css selector", "body").send_keys(keys)
@@ -78,9 +83,12 @@ class Page:
     def run(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
 
+    def _log(self) -> list[dict[str, str]]:
+        return list(self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
+
     def problems(self) -> list[str]:
         """What the console complained about since the last call."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        return [entry["message"] for entry in self._log() if entry["level"] in ("SEVERE", "WARNING")]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ REQUESTS = [
     (b"POST", b"/hook?access_token=sekrit", b"201 Created"),
     (b"GET", b"/missing/" + b"long/" * 40, b"404 Not Found"),
     (b"DELETE", b"/evil\x1b[2J\x1b]0;x\x07\xe2\x80\xae", b"500 Oh\x1b[31mno"),
-    ("GET".encode(), "/漢字/ü".encode(), b"302 Found"),
+    (b"GET", "/漢字/ü".encode(), b"302 Found"),
 ]
 
 

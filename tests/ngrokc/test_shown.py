@@ -18,7 +18,9 @@ EVENTS: list[Event] = [
 ]
 
 
-async def told(show: Callable[[Subscription, Looks], Awaitable[None]], **more: bool) -> tuple[list[str], list[str]]:
+async def told(
+    show: Callable[[Subscription, Looks], Awaitable[None]], *, bare: bool = False, qr: bool = False
+) -> tuple[list[str], list[str]]:
     """What goes to stdout and stderr for EVENTS."""
     out: list[str] = []
     errors: list[str] = []
@@ -27,7 +29,7 @@ async def told(show: Callable[[Subscription, Looks], Awaitable[None]], **more: b
         for event in EVENTS:
             bus.publish(event)
         bus.close()
-        await show(events, Looks(out.append, errors.append, **more))
+        await show(events, Looks(out.append, errors.append, bare=bare, qr=qr))
     return out, errors
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -54,10 +55,11 @@ async def read_body(request: Request, cap: int) -> bytes:
     if not length.isdigit() or int(length) > cap:
         raise ApiError(413, f"the body may have {cap >> 20} MiB at most")
     data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > cap:
-            raise ApiError(413, f"the body may have {cap >> 20} MiB at most")
+    async with aclosing(request.stream()) as parts:
+        async for part in parts:
+            data += part
+            if len(data) > cap:
+                raise ApiError(413, f"the body may have {cap >> 20} MiB at most")
     return bytes(data)
 
 

@@ -51,8 +51,8 @@ async def browse(steps: Callable[[Page], None], *, width: int = 1400, height: in
     await trio.to_thread.run_sync(work)
 
 
-def from_thread(it: Inspection, *args: bytes, **more: bool) -> str:
-    return trio.from_thread.run_sync(partial(it.send, *args, **more))
+def from_thread(it: Inspection, request: bytes, answer: bytes, *, end: bool = True) -> str:
+    return trio.from_thread.run_sync(partial(it.send, request, answer, end=end))
 
 
 async def test_first_visit_live_list_filter_keys_and_clear() -> None:

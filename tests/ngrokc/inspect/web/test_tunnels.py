@@ -59,6 +59,12 @@ def test_specs() -> None:
     assert spec_of({"addr": 80, "domain": "A.example.me."}).hostname == "a.example.me"
     assert spec_of({"addr": 80, "bind_tls": "both"}).protocols == ("http", "https")
     assert spec_of({"addr": 80, "inspect": False}).options.inspect is False
-    for bad in ({"proto": "tls"}, {"basic_auth": ["a:b", "c:d"]}, {"name": 5}, {"subdomain": []}):
+    bads: tuple[dict[str, object], ...] = (
+        {"proto": "tls"},
+        {"basic_auth": ["a:b", "c:d"]},
+        {"name": 5},
+        {"subdomain": []},
+    )
+    for bad in bads:
         with pytest.raises(ApiError):
             spec_of({"addr": 80, **bad})
