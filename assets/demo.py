@@ -24,10 +24,10 @@ from pathlib import Path
 
 import trio
 
-HTTP_PORT = 8080  # taken when it is free, so that the URL is the same each time
+HTTP_PORT, INSPECT_PORT = 8080, 4040  # taken when they are free, so that the URLs are the same each time
 READY_WITHIN = 20.0
 STOP_WITHIN = 10.0
-URL = re.compile(r"http://[a-z0-9.-]+(?::\d+)?")
+URL = re.compile(r"http://demo\.localhost(?::\d+)?")
 
 PAGE = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>It works</title>
@@ -185,9 +185,19 @@ async def show_request(url: str) -> None:
         raise DemoFailed("the answer should have been 200")
 
 
+async def inspector_page(home: Path, port: int) -> str:
+    """The inspector's URL with its token, which the agent leaves in a file for its own user; "" when there is none."""
+    file = home / "ngrokc" / "state" / "ngrokc" / f"inspect-{port}.token"
+    for _ in range(50):
+        if file.exists() and (token := file.read_text().strip()):
+            return f"http://127.0.0.1:{port}/?token={token}"
+        await trio.sleep(0.1)
+    return ""
+
+
 async def demonstrate(home: Path, children: list[Child], *, once: bool) -> None:
     """Start everything, show it, and stay."""
-    http_port, tunnel_port = free_port(HTTP_PORT), free_port(0)
+    http_port, tunnel_port, inspect_port = free_port(HTTP_PORT), free_port(0), free_port(INSPECT_PORT)
     service = await start("service", [sys.executable, "-m", "assets.demo", "--service"], home)
     children.append(service)
     upstream = (await service.wait_for(re.compile(r"port (\d+)")))[1]
@@ -200,10 +210,12 @@ async def demonstrate(home: Path, children: list[Child], *, once: bool) -> None:
     say(f"ngrokd    visitors at 127.0.0.1:{http_port}, agents at 127.0.0.1:{tunnel_port}")
 
     config = home / "ngrokc.yml"
-    tunnels = {"demo": {"proto": {"http": upstream}}}
-    config.write_text(
-        json.dumps({"server_addr": f"127.0.0.1:{tunnel_port}", "inspect_addr": "disabled", "tunnels": tunnels})
-    )
+    wanted = {
+        "server_addr": f"127.0.0.1:{tunnel_port}",
+        "inspect_addr": f"127.0.0.1:{inspect_port}",
+        "tunnels": {"demo": {"proto": {"http": upstream}}},
+    }
+    config.write_text(json.dumps(wanted))  # JSON is YAML
     agent = await start("ngrokc", [*program("ngrokc"), f"-config={config}", "-log=stdout", "start-all"], home)
     children.append(agent)
     url = (await agent.wait_for(URL))[0]
@@ -214,7 +226,10 @@ async def demonstrate(home: Path, children: list[Child], *, once: bool) -> None:
         nursery.start_soon(_follow_quietly, server)
         nursery.start_soon(_follow_quietly, agent)
         await show_request(url)
-        say(f"\nOpen {url} in a browser on this machine, or: curl {url}\nCtrl-C ends the demo.\n")
+        say(f"\nOpen {url} in a browser on this machine, or: curl {url}")
+        if page := await inspector_page(home, inspect_port):
+            say(f"See every request at {page}")
+        say("Ctrl-C ends the demo.\n")
         if once:
             nursery.cancel_scope.cancel()
 
@@ -244,6 +259,13 @@ async def main(*, once: bool) -> None:
     say("demo: everything has ended")
 
 
+def innermost(error: BaseException) -> BaseException:
+    """The first plain exception within nested groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 async def _stop_on_signal(scope: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
@@ -262,6 +284,6 @@ if __name__ == "__main__":
         try:
             trio.run(partial(main, once=options.once))
         except* DemoFailed as failed:
-            complaint = f"demo: {failed.exceptions[0]}"
+            complaint = f"demo: {innermost(failed)}"
         if complaint:
             raise SystemExit(complaint)
