@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ngrokd.state import StateDirectory, read_file
 from protocol.errors import ConfigError
 from protocol.link import trust
+from protocol.link.sni import notice_names
 
 CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=397)  # browsers refuse leaves that live longer
@@ -103,14 +104,15 @@ def fingerprint(certificate: x509.Certificate) -> str:
 
 
 def server_context(certificate: ServerCertificate) -> ssl.SSLContext:
-    """The TLS context of the listeners: TLS 1.2 and later, forward secrecy only. Renewed certificates are put into it with
-    `load_cert_chain`; handshakes that are under way keep the old one."""
+    """The TLS context of the listeners: TLS 1.2 and later, forward secrecy only (Mozilla's intermediate level without its
+    slow DHE); sessions are resumed by tickets; the names that clients ask for are noticed. Renewed certificates are put
+    into it with `load_cert_chain`; handshakes that are under way keep the old one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:!PSK:!SRP")  # TLS 1.2 only; 1.3 has no others
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.load_cert_chain(certificate.certificate, certificate.key, password=_no_password)
-    return context
+    return notice_names(context)
 
 
 def alternative_names(domain: str) -> list[x509.GeneralName]:

@@ -10,17 +10,18 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
+from ngrokd.arrivals import Arrivals
+from ngrokd.certdir import CertificateDirectory
 from ngrokd.edge.http import EdgeWorld, HttpEdge
 from ngrokd.edge.pages import Pages
 from ngrokd.tunnel import Tunnel
 from protocol.link.listener import Listener
 from protocol.link.logs import Log
 from protocol.link.plain import PlainPort
-from protocol.link.port import PortBroken
-from protocol.link.tls import TlsPort
 
 HANDSHAKE_TIMEOUT = 10.0  # seconds, as for a request head
 COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
@@ -29,8 +30,12 @@ COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
 class PublicEdges:
     """All visitors of http and https tunnels. `handshakes` is the nursery that TLS handshakes run in."""
 
-    def __init__(self, world: EdgeWorld, context: ssl.SSLContext, log: Log) -> None:
+    def __init__(
+        self, world: EdgeWorld, context: ssl.SSLContext, log: Log, certificates: CertificateDirectory | None = None
+    ) -> None:
+        """`certificates`: those that are chosen by SNI; names that they don't cover get that of `context`."""
         self._world = world
+        self._arrivals = Arrivals(world, log, certificates)
         self._context = context
         self._log = log
         self._edges: dict[str, HttpEdge] = {}
@@ -57,33 +62,27 @@ class PublicEdges:
         edge = self._edges.setdefault(scheme, HttpEdge(self._world, scheme))
         reactor = self._world.reactor
 
+        arrivals = self._arrivals
+
         def plain(port: PlainPort, address: tuple[str, int]) -> None:
+            if not arrivals.enter(port.sock, address, edge):
+                return
+            if arrivals.trusted(address):
+                handshakes.start_soon(
+                    partial(arrivals.receive, context=None, timeout=HANDSHAKE_TIMEOUT), port.sock, address, edge
+                )
+                return
             port.attach(reactor)
-            edge.serve(port, address)
+            edge.serve(port, address, source=arrivals.source(address))
 
         def secure(port: PlainPort, address: tuple[str, int]) -> None:
-            handshakes.start_soon(self._shake_hands, port.sock, address, edge)
+            if arrivals.enter(port.sock, address, edge):
+                receive = partial(arrivals.receive, context=self._context, timeout=HANDSHAKE_TIMEOUT)
+                handshakes.start_soon(receive, port.sock, address, edge)
 
         listener = Listener(reactor, sock, secure if scheme == "https" else plain, self._exhausted)
         self._listeners.append(listener)
         listener.start()
-
-    async def _shake_hands(self, sock: socket.socket, address: tuple[str, int], edge: HttpEdge) -> None:
-        port = TlsPort(sock, self._context, server_side=True)
-        done = False
-        try:
-            with trio.move_on_after(HANDSHAKE_TIMEOUT):
-                await port.handshake()
-                done = True
-        except PortBroken as error:
-            self._log.debug("a visitor's TLS handshake failed", visitor=address[0], reason=str(error))
-        finally:
-            if not done:
-                port.abort()
-        if done:
-            port.attach(self._world.reactor)
-            with self._world.reactor.turn():
-                edge.serve(port, address, port.sni)
 
     def _exhausted(self, number: int) -> None:
         now = trio.current_time()

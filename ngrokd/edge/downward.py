@@ -134,7 +134,7 @@ class Downward:
                 return
             if not more or conn.slot.port is not stream or stream.settled():
                 return
-        conn.reactor_soon(self.pump)
+        conn.edge.reactor.soon(self.pump)
 
     # -- towards the visitor
     def _send(self, data: bytes | memoryview) -> int:
@@ -221,7 +221,7 @@ class Downward:
             and request is not None
             and request.method == self._known_method
             and request.keep_alive
-            and not (request.expect_continue or self._partial or self._out or self._conn.draining)
+            and not (request.expect_continue or self._partial or self._out or self._conn.edge.draining)
             and self._conn.slot.tunnel is self._known_for
             and bool(self._known_out)
         )
@@ -287,7 +287,7 @@ class Downward:
         self.close_after = (
             not request.keep_alive
             or head.length == UNTIL_CLOSE
-            or conn.draining
+            or conn.edge.draining
             # RFC 9110, 10.1.1: after a final answer without 100 nobody knows whether the body still comes
             or (request.expect_continue and not self.continued)
         )

@@ -23,7 +23,6 @@ from protocol.messages import StartProxy
 if TYPE_CHECKING:
     from ngrokd.edge.guard import Guard
     from ngrokd.edge.pages import Pages
-    from ngrokd.policy import Denial
     from ngrokd.registry import Registry
     from ngrokd.tunnel import Tunnel
     from protocol.head import RequestHead, ResponseHead
@@ -63,8 +62,9 @@ class HttpEdge:
         self.registry = world.registry
         self.observer = world.observer
         self.guard = world.guard
+        self.max_body = world.guard.max_body if world.guard is not None else 0
         self._on_refused = world.on_refused
-        self._crowd = world.crowd
+        self.crowd = world.crowd
         self.scheme = scheme
         self.secure = scheme == "https"
         self.draining = False
@@ -89,7 +89,7 @@ class HttpEdge:
     def forget(self, visitor: VisitorConnection) -> None:
         """The connection is over."""
         if visitor in self.visitors:
-            self._crowd.leave(self.visitors.pop(visitor))
+            self.crowd.leave(self.visitors.pop(visitor))
 
     # -- ending
     def drain(self) -> None:
@@ -146,11 +146,8 @@ class HttpEdge:
         """The code for a host that no tunnel has now."""
         return "agent_offline" if self._away(self.scheme, host) else "tunnel_not_found"
 
-    def page(self, visitor: VisitorConnection, code: str) -> bytes:
-        return self.pages.render(code, visitor.request_id, visitor.request)
-
-    def denial_page(self, visitor: VisitorConnection, denial: Denial) -> bytes:
-        return self.pages.render(denial.code, visitor.request_id, visitor.request, denial.fields)
+    def page(self, visitor: VisitorConnection, code: str, fields: bytes = b"") -> bytes:
+        return self.pages.render(code, visitor.request_id, visitor.request, fields)
 
     def refused(self, visitor: VisitorConnection, code: str, detail: str = "") -> None:
         """Count and log a request that was not served, with the id that its page shows."""
@@ -163,12 +160,6 @@ class HttpEdge:
 
     def visitor_left(self, visitor: VisitorConnection, reason: str) -> None:
         self._log.debug("visitor left", request=visitor.request_id, reason=reason)
-
-
-    # -- reloading
-    def use_pages(self, pages: Pages) -> None:
-        """From the next page on."""
-        self._pages = pages
 
 
 _EXPECT = frozenset({b"expect"})

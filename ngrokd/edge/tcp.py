@@ -219,7 +219,7 @@ class _Visitor:
         self._finish(f"no verdict within {VERDICT_TIMEOUT:g} s")
 
     def _send_early(self) -> None:
-        """The visitor's bytes need not wait for the verdict. Its end of file does: a port shows it again to the relay."""
+        """The visitor's bytes and its end need not wait for the verdict: a service may say nothing before it has all."""
         stream = self._stream
         if stream is None or self._verdict is None:
             return
@@ -231,6 +231,8 @@ class _Visitor:
                 if taken < size:
                     self._port.unread(view[taken:])
                     return
+            if view is not None:
+                stream.end_writing()  # the port shows its end again to the relay, which says the same once more
         except PortBroken as error:
             self._finish(str(error))
 

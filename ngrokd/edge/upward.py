@@ -23,7 +23,7 @@ READS_PER_TURN: Final = 4
 class Upward:
     """One per visitor connection, used again for each request."""
 
-    __slots__ = ("_body", "_conn", "_dead", "_end_owed", "_pending", "_scanned", "blocked", "count", "done")
+    __slots__ = ("_body", "_conn", "_dead", "_end_owed", "_limit", "_pending", "_scanned", "blocked", "count", "done")
 
     def __init__(self, conn: VisitorConnection) -> None:
         self._conn = conn
@@ -32,6 +32,7 @@ class Upward:
         self._scanned = 0  # bytes at the front of the visitor's port whose framing was checked already
         self._dead = False  # the stream takes no more; an early answer may still come
         self._end_owed = False
+        self._limit = 0  # what `count` may reach while a chunked body is under way; 0: anything
         self.done = True
         self.blocked = False
         """The stream has no room: it is not the visitor who is slow."""
@@ -46,6 +47,8 @@ class Upward:
         self._body = None
         if request.length:
             body = self._body = request.body()
+            limit = self._conn.edge.max_body
+            self._limit = limit + len(head) if limit else 0
             end = body.scan(rest, 0, len(rest))
             head += rest[:end]
             rest = rest[end:]
@@ -77,7 +80,7 @@ class Upward:
         """The stream broke while writing. The answer, if there is one, is read first; reading tells how it ended."""
         self._dead = True
         self._pending = b""
-        self._conn.reactor_soon(self._conn.pump_down)
+        self._conn.edge.reactor.soon(self._conn.down.pump)
 
     @property
     def finished(self) -> bool:
@@ -107,7 +110,7 @@ class Upward:
         except PortBroken as error:
             conn.fail_visitor(str(error))
             return
-        conn.reactor_soon(self.pump)
+        conn.edge.reactor.soon(self.pump)
 
     def _flush(self) -> bool:
         data, self._pending = self._pending, b""
@@ -196,6 +199,8 @@ class Upward:
     def _after_step(self) -> bool:
         body = self._body
         assert body is not None
+        if self._limit and self.count > self._limit:
+            raise HttpError(413, "body_too_large", "the body is over -maxBody")
         if body.done and not self._scanned:
             self.done = True
             self._complete()

@@ -14,7 +14,6 @@ and a reset.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ngrokd.edge.downward import Downward, Phase
@@ -29,7 +28,6 @@ from protocol.link.relay import Relay, RelayEnd
 
 if TYPE_CHECKING:
     from ngrokd.edge.http import HttpEdge
-    from ngrokd.policy import Denial
     from ngrokd.tunnel import Tunnel
 
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head, or from accept, to its end; never re-armed by a trickle
@@ -46,45 +44,28 @@ class State(enum.Enum):
     OVER = "over"  # upgraded, lingering or closed: the port belongs to somebody else
 
 
-_HEAD: Final = State.HEAD  # a member of an enum costs two look-ups, and these two are asked for ten times a request
-_EXCHANGE: Final = State.EXCHANGE
+# a member of an enum costs two look-ups, and these two are asked for ten times a request
+_HEAD, _EXCHANGE = State.HEAD, State.EXCHANGE
 
 
 class VisitorConnection:
-    """Serves `port` (attached; owned from here on) until it ends. `server_name` is the SNI of a TLS visitor, which every
-    Host must agree with; None on the http edge."""
+    """Serves `port` (attached; owned from here on) until it ends. `server_name`: what a TLS visitor asked for (SNI), which
+    every Host must agree with; None on the http edge and where none was sent."""
 
     __slots__ = (
-        "_down",
-        "_edge",
-        "_head_begun",
-        "_progress",
-        "_reader",
-        "_relay",
-        "_retried",
-        "_sent_for",
-        "_sent_head",
-        "_sent_to",
-        "_served",
-        "_timer",
-        "_up",
-        "address",
-        "answered",
-        "began",
-        "conn_id",
-        "opened",
-        "port",
-        "request",
-        "server_name",
-        "slot",
-        "state",
+        *("_head_begun", "_progress", "_reader", "_relay", "_retried"),
+        *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer", "_up"),
+        *("address", "answered", "began", "conn_id", "down", "edge", "opened", "port", "proxy", "request", "secure"),
+        *("server_name", "slot", "state"),
     )
 
     def __init__(self, edge: HttpEdge, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:
-        self._edge = edge
+        self.edge = edge
         self.port = port
-        self.address = address
+        self.address = address  # the visitor's: of the other end, or what a trusted proxy there says of this request
+        self.secure = edge.secure
         self.server_name = server_name
+        self.proxy = edge.guard.proxy(address, edge.secure) if edge.guard is not None else None  # a trusted other end
         self.conn_id = edge.next_conn_id()
         self.state = _HEAD
         self.request: RequestHead | None = None
@@ -98,17 +79,17 @@ class VisitorConnection:
         self._head_begun = False
         self._progress = 0
         self._relay: Relay | None = None
+        # When (the reactor's clock) the last request was read, had its stream, and its answer began
         self.began = self.opened = self.answered = 0.0
-        """When (the reactor's clock) the last request was read, had its stream, and its answer began."""
         self._up = Upward(self)
-        self._down = Downward(self)
+        self.down = Downward(self)
         self._timer = edge.reactor.timer(self._on_timer)
 
     def start(self) -> None:
-        """Begin, within a turn; bytes that the port holds already are served at once."""
+        """Begin, within a turn, with the bytes that the port holds already."""
         self._timer.set(HEAD_SECONDS)
         self.port.on_readable = self._on_readable
-        self.port.on_writable = self._down.pump
+        self.port.on_writable = self.down.pump
         self._on_readable()
 
     def __repr__(self) -> str:
@@ -130,10 +111,9 @@ class VisitorConnection:
         except PortBroken as error:
             self.fail_visitor(str(error))
             return
-        if data is None:
-            return
         if not data:
-            self._visitor_ended()
+            if data is not None:
+                self._visitor_ended()
             return
         self._reader.feed(data)
         if self.state is _HEAD:
@@ -148,7 +128,7 @@ class VisitorConnection:
 
     def visitor_cut_short(self) -> None:
         """The visitor ended within a request body: the service must not take it for complete."""
-        self._edge.refused(self, "body_cut_short")
+        self.edge.refused(self, "body_cut_short")
         self.abort()
 
     def _next_head(self) -> None:
@@ -161,7 +141,7 @@ class VisitorConnection:
             self._wait_for_more()
             return
         self.request = request
-        self.began = self.opened = self._edge.reactor.now
+        self.began = self.opened = self.edge.reactor.now
         self._head_begun = self._retried = False
         self._decide(request)
 
@@ -171,11 +151,16 @@ class VisitorConnection:
             self._head_begun = True
             if self._served:
                 self._timer.set(HEAD_SECONDS)
-        self._edge.reactor.soon(self._on_readable)
+        self.edge.reactor.soon(self._on_readable)
 
     # -- deciding
     def _decide(self, request: RequestHead) -> None:
-        edge = self._edge
+        edge = self.edge
+        if edge.guard is not None:
+            denial = edge.guard.consider(self, request)
+            if denial is not None:
+                self.refuse(denial.code, fields=denial.fields)
+                return
         tunnel = edge.registry.lookup(edge.scheme, request.host)
         if self.server_name is not None and self.server_name != request.host:
             self.refuse("misdirected")
@@ -183,11 +168,15 @@ class VisitorConnection:
         if tunnel is None:
             self.refuse(edge.why_unknown(request.host))
             return
+        usage = tunnel.session.usage
+        if usage is not None and not usage.admit_request(edge.reactor.now):
+            self.refuse("tunnel_rate_limited", usage.grant.name)
+            return
         policy = tunnel.policy
         if policy is not None and not policy.trivial:
-            denial = policy.admit(self.address[0], request, edge.secure)
+            denial = policy.admit(self.address[0], request, self.secure)
             if denial is not None:
-                self._deny(denial)
+                self.refuse(denial.code, fields=denial.fields)
                 return
         if self.slot.fits(tunnel):
             self._begin(tunnel, request)
@@ -197,7 +186,7 @@ class VisitorConnection:
 
     def _open(self, tunnel: Tunnel) -> None:
         self.state = State.OPENING
-        self.slot.open(tunnel, self._edge.start_proxy(tunnel, self.conn_id, self.address))
+        self.slot.open(tunnel, self.edge.start_proxy(tunnel, self.conn_id, self.address))
 
     def _opened(self, fault: Fault | None) -> None:
         if fault is not None:
@@ -207,8 +196,8 @@ class VisitorConnection:
         assert port is not None
         assert tunnel is not None
         assert request is not None
-        self.opened = self._edge.reactor.now
-        port.on_readable = self._down.pump
+        self.opened = self.edge.reactor.now
+        port.on_readable = self.down.pump
         port.on_writable = self._up.pump
         if self._retried:
             self._expect(tunnel, request)
@@ -218,15 +207,15 @@ class VisitorConnection:
 
     def _expect(self, tunnel: Tunnel, request: RequestHead) -> None:
         self.state = _EXCHANGE
-        self._down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
+        self.down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
 
     def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
         self._expect(tunnel, request)
         if request.expect_continue and not tunnel.session.caps:
             # A 1.7 agent freezes on interim answers, so the edge gives this one.
-            self._down.say_continue()
+            self.down.say_continue()
         if request is not self._sent_for or tunnel is not self._sent_to:
-            self._sent_head = self._edge.rewrite(tunnel, request, self.address[0])
+            self._sent_head = self.edge.rewrite(tunnel, request, self.address[0], self.secure)
             self._sent_for, self._sent_to = request, tunnel
         if request.length:
             self._timer.set(STALL_SECONDS)
@@ -249,36 +238,26 @@ class VisitorConnection:
         return f"{self.conn_id}.{self._served + 1}"
 
     @property
-    def draining(self) -> bool:
-        return self._edge.draining
-
-    @property
     def moved(self) -> tuple[int, int]:
         """Bytes of the exchange under way, or since an upgrade: up, down. Not in the tunnel's counters yet."""
-        return self._relay.counts if self._relay is not None else (self._up.count, self._down.count)
-
-    def reactor_soon(self, callback: Callable[[], None]) -> None:
-        self._edge.reactor.soon(callback)
-
-    def pump_down(self) -> None:
-        self._down.pump()
+        return self._relay.counts if self._relay is not None else (self._up.count, self.down.count)
 
     def edit_response(self, head: ResponseHead, added: bytes) -> bytes:
         """The head as the visitor gets it."""
-        self.answered = self._edge.reactor.now
-        return self._edge.edit_response(self.slot.tunnel, head, added)
+        self.answered = self.edge.reactor.now
+        return self.edge.edit_response(self.slot.tunnel, head, added)
 
     def request_done(self) -> None:
         """The request is with the stream. What was read behind it is the next one; the port is re-armed."""
         if not self._reader.rest and self.state is _EXCHANGE:
             self._read_ahead()
-        if self._down.phase is Phase.DONE and self.state is _EXCHANGE:
+        if self.down.phase is Phase.DONE and self.state is _EXCHANGE:
             self.response_done()
 
     def response_done(self) -> None:
         """The answer is with the visitor. When its request is complete too, the exchange is over."""
         self.slot.used = True
-        if self._down.close_after or self._edge.draining:
+        if self.down.close_after or self.edge.draining:
             self._finish()
         elif self._up.finished:
             self._next_exchange()
@@ -289,13 +268,13 @@ class VisitorConnection:
         self._record()
         self._served += 1
         self.state = _HEAD
-        head = self._down.head
+        head = self.down.head
         if self.slot.poisoned or (head is not None and not head.keep_alive):
             self.slot.close()
         if self._reader.rest:
             self._head_begun = True
             self._timer.set(HEAD_SECONDS)
-            self._edge.reactor.soon(self._pipelined)
+            self.edge.reactor.soon(self._pipelined)
         else:
             self._timer.set(IDLE_SECONDS)
 
@@ -314,14 +293,14 @@ class VisitorConnection:
         if self._up.done and not self._reader.rest:
             self.port.close()
         else:
-            linger(self._edge.reactor, self.port)
+            linger(self.edge.reactor, self.port)
 
     def _record(self) -> None:
         """The exchange is over: bytes to the tunnel's counters, the rest to the observer."""
         self._progress = 0
-        up, down = self._up, self._down
+        up, down = self._up, self.down
         self.slot.add_traffic(up.count, down.count)
-        observer = self._edge.observer
+        observer = self.edge.observer
         if observer is not None and self.request is not None:
             head = down.head
             observer(self, self.slot.counted, head.status if head is not None else 0)
@@ -336,7 +315,7 @@ class VisitorConnection:
 
     def stream_ended(self, failure: str | None) -> None:
         """The stream ended (None: cleanly) or broke. What that means depends on how far the answer is."""
-        down = self._down
+        down = self.down
         self.slot.close()
         if self.state is _HEAD:
             return  # between exchanges: the next request opens a new one
@@ -351,18 +330,18 @@ class VisitorConnection:
     def _ended_within_answer(self, failure: str | None) -> None:
         try:
             if failure is None:
-                self._down.end_of_stream()
+                self.down.end_of_stream()
                 return
         except HttpError as error:
             failure = error.message
-        self._edge.refused(self, "upstream_broke", failure)
+        self.edge.refused(self, "upstream_broke", failure)
         self.abort()
 
     def _ended_before_answer(self, failure: str | None) -> None:
         request, tunnel = self.request, self.slot.tunnel
         assert request is not None
         assert tunnel is not None
-        retriable = self.slot.used and self._down.untouched and not request.length and request.method in IDEMPOTENT
+        retriable = self.slot.used and self.down.untouched and not request.length and request.method in IDEMPOTENT
         if retriable and not self._retried:
             # RFC 9112, 9.3.1: the service closed an idle connection while this request was on its way.
             self._retried = True
@@ -379,28 +358,23 @@ class VisitorConnection:
         assert stream is not None
         self.port.unread(self._reader.rest)
         stream.unread(rest)
-        self._relay = Relay(self._edge.reactor, self.port, stream, on_end=self._upgrade_ended)
+        self._relay = Relay(self.edge.reactor, self.port, stream, on_end=self._upgrade_ended)
         self._relay.start()
 
     def _upgrade_ended(self, end: RelayEnd) -> None:
         self.slot.add_traffic(end.up, end.down)
         self.slot.uncount()
-        self._edge.forget(self)
+        self.edge.forget(self)
 
     # -- refusing and failing
-    def refuse(self, code: str, detail: str = "") -> None:
-        """Answer with the error page of `code` and end the connection; the page says nothing that the request said."""
-        self._edge.refused(self, code, detail)
-        self._answer_and_end(self._edge.page(self, code))
-
-    def _deny(self, denial: Denial) -> None:
-        self._edge.refused(self, denial.code)
-        self._answer_and_end(self._edge.denial_page(self, denial))
-
-    def _answer_and_end(self, page: bytes) -> None:
+    def refuse(self, code: str, detail: str = "", fields: bytes = b"") -> None:
+        """Answer with the error page of `code` (`fields`: header lines of this one) and end the connection; the page says
+        nothing that the request said."""
+        self.edge.refused(self, code, detail)
+        page = self.edge.page(self, code, fields)
         if self.state is _EXCHANGE:
             self.slot.abort()
-            if self._down.begun:
+            if self.down.begun:
                 self.abort()
                 return
         try:
@@ -412,18 +386,18 @@ class VisitorConnection:
             return
         self.slot.close()
         self._leave()
-        linger(self._edge.reactor, self.port)
+        linger(self.edge.reactor, self.port)
 
     def fail_request(self, error: HttpError) -> None:
         """A fault within a streamed request body."""
-        if self._down.phase is Phase.DONE:
+        if self.down.phase is Phase.DONE:
             self._finish()
         else:
             self.refuse(error.code, error.message)
 
     def fail_visitor(self, reason: str) -> None:
         """The visitor is gone or broken."""
-        self._edge.visitor_left(self, reason)
+        self.edge.visitor_left(self, reason)
         self.abort()
 
     # -- time
@@ -436,10 +410,9 @@ class VisitorConnection:
             else:
                 self.close()
 
-    def _check_progress(self) -> None:
-        """A visitor that is waited for must move; an answer may take as long as it takes."""
-        moved = self._up.count + self._down.count
-        waits_for_visitor = self._down.blocked or not (self._up.done or self._up.blocked)
+    def _check_progress(self) -> None:  # a visitor that is waited for must move; an answer may take its time
+        moved = self._up.count + self.down.count
+        waits_for_visitor = self.down.blocked or not (self._up.done or self._up.blocked)
         if waits_for_visitor and moved - self._progress < STALL_FLOOR:
             self.refuse("request_timeout", "the visitor is too slow")
             return
@@ -469,7 +442,7 @@ class VisitorConnection:
             self._timer.clear()
             self.slot.uncount()
             self.port.on_readable = self.port.on_writable = ignore
-            self._edge.forget(self)
+            self.edge.forget(self)
 
     def end_if_idle(self) -> None:
         """For the end of a drain: close when between exchanges."""

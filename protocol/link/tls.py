@@ -20,6 +20,7 @@ import trio
 
 from protocol.link.plain import SocketPort
 from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken, ignore
+from protocol.link.sni import Choose, NamedTls
 
 WRITE_BYTES: Final = 256 * 1024  # plaintext taken at once while nothing is unsent: the cap of the ciphertext queue
 RECORD_BYTES: Final = 16 * 1024
@@ -90,13 +91,22 @@ class TlsPort(TlsBase):
     )
 
     def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool = False, server_name: str | None = None
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_name: str | None = None,
+        choose: Choose | None = None,
     ) -> None:
+        """`choose`: which context a name gets, for servers whose context notices names (`sni`)."""
         super().__init__(sock)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
         )
+        if isinstance(self._tls, NamedTls):
+            self._tls.choose = choose
         self._unsent = memoryview(b"")
         self._ciphertext: memoryview | None = None  # the read buffer of a task's port; a reactor's uses its shared one
         self._ending = False
@@ -104,6 +114,11 @@ class TlsPort(TlsBase):
         self._lingering = False  # closed by its owner, the rest of the ciphertext still on its way
         self.clean_end = True
         self.sni: str | None = None
+        """The name that the client asked for; None before the handshake, and when it asked for none."""
+
+    def feed(self, ciphertext: Buffer) -> None:
+        """Before the handshake: bytes of the TLS connection that were read from the socket already."""
+        self._incoming.write(ciphertext)
 
     async def handshake(self) -> None:
         """Shake hands (a cancel point; set a deadline around it). Raises TlsError; the caller closes the port then."""
@@ -119,6 +134,8 @@ class TlsPort(TlsBase):
                 raise self._broken(error, "TLS handshake") from error
             else:
                 await self._flush_all()
+                if isinstance(self._tls, NamedTls):
+                    self.sni = self._tls.sni
                 return
 
     async def _flush_all(self) -> None:

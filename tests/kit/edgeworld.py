@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from ngrokd.edge.guard import Guard, GuardRules
 from ngrokd.edge.http import EdgeWorld, HttpEdge
 from ngrokd.edge.pages import Pages
 from ngrokd.opener import Cancel, Ready, agent_silent
@@ -89,7 +90,7 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
 class World:
     """One edge with its registry; made by `edge_world`."""
 
-    def __init__(self, reactor: Reactor, scheme: str) -> None:
+    def __init__(self, reactor: Reactor, scheme: str, rules: GuardRules | None = None) -> None:
         self.reactor = reactor
         self.away: set[str] = set()
         ids = (f"t{number}" for number in itertools.count())
@@ -97,7 +98,8 @@ class World:
         send, self._streams = trio.open_memory_channel[trio.SocketStream](1000)
         self.opener = Opener(reactor, send)
         self._generation = itertools.count(1)
-        world = EdgeWorld(reactor, self.registry, Pages(), lambda _scheme, host: host in self.away)
+        guard = Guard(rules, trio.current_time) if rules is not None else None
+        world = EdgeWorld(reactor, self.registry, Pages(), lambda _scheme, host: host in self.away, guard=guard)
         self.edge = HttpEdge(world, scheme)
         self._ends: list[trio.SocketStream] = []
 
@@ -126,6 +128,7 @@ class World:
         port = PlainPort(ours)
         with self.reactor.turn():
             port.attach(self.reactor)
+            self.edge.crowd.enter(None, 0)
             self.edge.serve(port, ADDRESS, server_name)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
         self._ends.append(stream)
@@ -151,16 +154,19 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def edge_world(scheme: str = "http", reactor: str = "epoll") -> AsyncIterator[World]:
+async def edge_world(
+    scheme: str = "http", reactor: str = "epoll", rules: GuardRules | None = None
+) -> AsyncIterator[World]:
     """A running world; at its end nothing of the edge may be left."""
     async with running(reactor) as loop:
-        world = World(loop, scheme)
+        world = World(loop, scheme, rules)
         try:
             yield world
         finally:
             with trio.CancelScope(shield=True):
                 await world.close()
         assert not world.edge.visitors
+        assert world.edge.crowd.live == 0
         for tunnel in world.registry.tunnels():
             assert tunnel.traffic.live == 0
 

@@ -307,3 +307,17 @@ async def test_answers_that_repeat_their_head_are_still_told_apart() -> None:
         got = await read_until(visitor, b"other")
         assert b"X-Tunnel: two\r\n" in got
         assert await read_to_end(other) == b""  # that stream is let go: it said too much
+
+
+async def test_a_chunked_answer_to_http_1_0_is_502() -> None:
+    """Nobody could read it: the service was told which version it speaks to."""
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(b"GET / HTTP/1.0\r\nHost: one.test\r\n\r\n")
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await service.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+        got = await read_to_end(visitor)
+        assert got.startswith(b"HTTP/1.1 502 ")
+        assert b"upstream_bad_response" in got

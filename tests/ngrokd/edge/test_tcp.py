@@ -185,6 +185,17 @@ async def test_a_good_verdict_is_taken_off(cut: int) -> None:
         assert (w.tunnel.traffic.up, w.tunnel.traffic.down) == (5, 6)
 
 
+async def test_a_visitors_end_need_not_wait_for_the_verdict() -> None:
+    async with world(caps=NATIVE) as w, await w.visit() as visitor:
+        stream = await w.stream()
+        await visitor.send_all(b"all")
+        await visitor.send_eof()
+        assert await stream.receive_some() == b"all"
+        assert await stream.receive_some() == b""  # a service that answers only now keeps its agent's verdict back
+        await stream.send_all(frame(StartProxyResp()) + b"answer")
+        assert await visitor.receive_some() == b"answer"
+
+
 @pytest.mark.parametrize(
     "said",
     [
