@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from protocol.link.port import WOULD_BLOCK, Port, PortBroken
 from protocol.link.reactor import Reactor, Timer
 
+HELD_SECONDS: Final = 2.0  # of silence from a 1.7 agent after its visitor's end; most visitors that end are simply gone
 READS_PER_TURN: Final = 4  # bounded work: a bulk stream of 256 KiB reads lets the others have their turn after 1 MiB
 
 
@@ -166,13 +167,18 @@ class _Flow:
 
     def _end(self) -> bool:
         self._ended = True
-        try:
-            if not self.holds_end:
-                self._sink.end_writing()
-        except PortBroken as error:
-            raise _SinkBroken(str(error)) from error
+        if self.holds_end:
+            self._relay.hold_end()
+        else:
+            self.pass_end_on()
         self._relay.flow_ended(self)
         return False
+
+    def pass_end_on(self) -> None:
+        try:
+            self._sink.end_writing()
+        except PortBroken as error:
+            raise _SinkBroken(str(error)) from error
 
 
 class _SinkBroken(PortBroken):
@@ -188,6 +194,8 @@ class Relay:
 
     __slots__ = (
         "_down",
+        "_held",
+        "_held_at",
         "_idle",
         "_on_end",
         "_over",
@@ -217,13 +225,17 @@ class Relay:
         self._tap = tap
         self._idle = idle
         self._timer: Timer | None = None
+        self._held: Timer | None = None
+        self._held_at = 0
         self._over = False
         self._started = 0.0
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
 
     def hold_visitors_end(self) -> None:
-        """Before `start`: the visitor's end of sending is not passed on, because a 1.7 agent would drop the answer then."""
+        """Before `start`: the visitor's end of sending is passed on only after HELD_SECONDS without a byte from the
+        upstream, because a 1.7 agent drops the rest of the answer then. (Never to pass it on would keep the service of a
+        visitor that simply closed waiting for ever.)"""
         self._up.holds_end = True
 
     def greet(self, greeting: bytes) -> None:
@@ -258,6 +270,23 @@ class Relay:
         self._finish(reason, "")
 
     # -- for the flows
+    def hold_end(self) -> None:
+        """The visitor has ended and the upstream is not to know yet."""
+        self._held = self.reactor.timer(self._held_long_enough)
+        self._held_at = self._down.count
+        self._held.set(HELD_SECONDS)
+
+    def _held_long_enough(self) -> None:
+        assert self._held is not None
+        if self._down.count != self._held_at:  # the answer is on its way
+            self._held_at = self._down.count
+            self._held.set(HELD_SECONDS)
+            return
+        try:
+            self._up.pass_end_on()
+        except PortBroken as error:
+            self._finish(str(error), "upstream")
+
     def moved(self) -> None:
         if self._timer is not None:
             assert self._idle is not None
@@ -280,8 +309,9 @@ class Relay:
         if self._over:
             return
         self._over = True
-        if self._timer is not None:
-            self._timer.clear()
+        for timer in (self._timer, self._held):
+            if timer is not None:
+                timer.clear()
         for port in (self._visitor, self._upstream):
             if failure is None:
                 port.close()

@@ -12,8 +12,9 @@ import trio.testing
 
 from protocol.link.port import Port
 from protocol.link.reactor import Reactor
-from protocol.link.relay import Relay, RelayEnd
+from protocol.link.relay import HELD_SECONDS, Relay, RelayEnd
 from protocol.link.stream import PortStream
+from tests.kit.memory_port import memory_pair
 from tests.kit.ports import PAIRS, REACTORS, running
 
 on_both = pytest.mark.parametrize("kind", list(REACTORS))
@@ -233,3 +234,21 @@ async def test_a_held_end_waits_for_the_answer() -> None:
             await ended.wait()
         await client.aclose()
         await service.aclose()
+
+
+async def test_a_held_end_is_passed_on_when_the_answer_falls_silent(autojump_clock: trio.testing.MockClock) -> None:
+    async with running("tasks") as reactor:
+        (visitor, visitor_far), (upstream, upstream_far) = memory_pair(), memory_pair()
+        for port in (visitor, upstream):
+            port.attach(reactor)
+        relay = Relay(reactor, visitor, upstream, on_end=lambda _end: None)
+        relay.hold_visitors_end()
+        relay.start()
+        client, service = visitor_far.stream(), upstream_far.stream()
+        await client.send_eof()
+        began = trio.current_time()
+        await trio.sleep(HELD_SECONDS * 0.9)
+        await service.send_all(b"still at it")
+        assert await service.receive_some() == b""  # a visitor that is gone must not keep its service for ever
+        assert HELD_SECONDS * 1.9 < trio.current_time() - began <= HELD_SECONDS * 2.1
+        relay.abort("the test is over")
