@@ -20,7 +20,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -163,7 +163,7 @@ class Agent(Program):
 
 
 P = TypeVar("P", bound=Program)
-Tunnels = Mapping[str, Mapping[str, object]]
+Tunnels = Mapping[str, Any]  # name -> what the configuration file says of it
 
 
 class World:
