@@ -1,4 +1,4 @@
-"""The terminal screen with a fake agent, as a program of its own for tests in a pseudo-terminal: `python -m tests.kit.screen_demo`."""
+"""The terminal screen with a fake agent, as a program for tests in a pseudo-terminal: `python -m tests.kit.screen_demo`."""
 
 from __future__ import annotations
 

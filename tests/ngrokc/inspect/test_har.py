@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ngrokc.inspect.har import BadHar, exchange_of, export, parse
 from tests.kit.inspection import Bench
 
-POST = b"POST /p?q=1&token=canary HTTP/1.1\r\nCookie: a=canary\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nx=1&y=2"
+POST = b"POST /p?q=1&token=canary HTTP/1.1\r\nCookie: a=canary\r\n"
+POST += b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nx=1&y=2"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nSet-Cookie: s=canary; Path=/\r\nContent-Length: 4\r\n\r\n\x89PNG"
 
 # The parts of HAR 1.2 that a reader relies on.
@@ -30,11 +31,14 @@ ENTRY = {
         "startedDateTime": {"type": "string", "format": "date-time"},
         "request": {
             "required": ["method", "url", "httpVersion", "cookies", "headers", "queryString", "headersSize", "bodySize"],
-            "properties": {"cookies": NV, "headers": NV, "queryString": NV, "postData": {"required": ["mimeType", "params", "text"]}},
+            "properties": {"cookies": NV, "headers": NV, "queryString": NV,
+                           "postData": {"required": ["mimeType", "params", "text"]}},
         },
         "response": {
-            "required": ["status", "statusText", "httpVersion", "cookies", "headers", "content", "redirectURL", "headersSize", "bodySize"],
-            "properties": {"cookies": NV, "headers": NV, "content": {"required": ["size", "mimeType"]}, "status": {"type": "integer"}},
+            "required": ["status", "statusText", "httpVersion", "cookies", "headers", "content", "redirectURL",
+                         "headersSize", "bodySize"],
+            "properties": {"cookies": NV, "headers": NV, "content": {"required": ["size", "mimeType"]},
+                           "status": {"type": "integer"}},
         },
         "timings": {"required": ["send", "wait", "receive"]},
     },

@@ -34,7 +34,7 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
     )
     async with open_inspection(settings=settings) as it:
         it.send(GET)
-        assert sorted(path.name for path in tmp_path.iterdir())[-1] == "token"
+        assert max(path.name for path in tmp_path.iterdir()) == "token"
         assert len(list(tmp_path.iterdir())) == 2
         inspector = it.inspector
     assert list(tmp_path.iterdir()) == []

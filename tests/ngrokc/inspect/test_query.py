@@ -19,7 +19,8 @@ def bench() -> Bench:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "status:503", "status:5xx", "status:>=400", "method:post", "path:/hook", 'body:"hello world"', "body:oops", "tunnel:test",
+    ["", "status:503", "status:5xx", "status:>=400", "method:post", "path:/hook", 'body:"hello world"', "body:oops",
+     "tunnel:test",
      "header:value", "type:json", "state:done", "ip:203.0", "min:900", "hook", "POST hook", "oops", "-status:2xx", "-is:replay",
      "status:50x method:POST"],
 )  # fmt: skip
@@ -29,7 +30,8 @@ def test_fits(bench: Bench, query: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["status:4xx", "status:5", "method:GET", "path:/other", "body:nothing", "tunnel:other", "is:failed", "is:pending", "is:nonsense",
+    ["status:4xx", "status:5", "method:GET", "path:/other", "body:nothing", "tunnel:other", "is:failed", "is:pending",
+     "is:nonsense",
      "-hook", "min:5000", "min:x", "status:503 method:GET", "surprise:x"],
 )  # fmt: skip
 def test_does_not_fit(bench: Bench, query: str) -> None:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from ngrokc.inspect.sse import EventReader, ServerEvent
 
-WIRE = b"\xef\xbb\xbf: hello\n\nevent: add\r\ndata: 73857293\r\ndata\rid: 5\n\ndata:  two\n\nretry: 5\n\nunknown\ndata: last\n\nopen"
+WIRE = b"\xef\xbb\xbf: hello\n\nevent: add\r\ndata: 73857293\r\ndata\rid: 5\n\ndata:  two\n\nretry: 5\n\nunknown\n"
+WIRE += b"data: last\n\nopen"
 EVENTS = [
     ServerEvent("add", b"73857293\n", 9, "5"),
     ServerEvent("message", b" two", 4, ""),

@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PNG = base64.b64decode(
     b"iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC"
 )
-XSS = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>'\"><svg onload=document.title='owned'>"
+XSS = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>'\">"
+XSS += "<svg onload=document.title='owned'>"
 
 
 def request(method: str = "GET", path: str = "/", body: bytes = b"", kind: str = "", extra: str = "") -> bytes:
@@ -267,7 +268,7 @@ Promise.all([
   const f = document.createElement('form'); f.method = 'POST'; f.enctype = 'text/plain'; f.action = base + '/api/clear'; f.target = 'frame';
   const i = document.createElement('iframe'); i.name = 'frame'; document.body.append(i, f); i.onload = () => { out.done = true; }; f.submit();
 });
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("open_api", [False, True])

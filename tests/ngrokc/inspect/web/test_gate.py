@@ -34,8 +34,10 @@ async def test_hosts() -> None:
     async with open_inspection() as it:
         number = port(it)
         good = [f"127.0.0.1:{number}", f"localhost:{number}", f"LOCALHOST:{number}", f"[::1]:{number}"]
-        bad = ["evil.test", f"evil.test:{number}", f"0.0.0.0:{number}", "", f"localhost.:{number}", "localhost", "127.0.0.1:1",
-               f"127.0.0.1:{number}@evil.test", f"x.localhost:{number}", f"127.1:{number}", f"localhost:{number},evil.test"]  # fmt: skip
+        bad = ["evil.test", f"evil.test:{number}", f"0.0.0.0:{number}", "", f"localhost.:{number}", "localhost",
+               "127.0.0.1:1",
+               f"127.0.0.1:{number}@evil.test", f"x.localhost:{number}", f"127.1:{number}",
+               f"localhost:{number},evil.test"]  # fmt: skip
         for host in good:
             assert (await ask(it, {"authorization": bearer(it), "host": host})).status_code == 200, host
         for host in bad:
