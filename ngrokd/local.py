@@ -23,6 +23,7 @@ LINE_CAP: Final = 4 << 20  # a list of ten thousand tokens; requests are far sma
 REQUEST_CAP: Final = 64 << 10
 DEADLINE: Final = 30.0  # seconds for one request; a backup of a large state takes some
 CALLERS: Final = 16  # at the same time; more wait
+BACKLOG: Final = 1024  # a unix socket refuses at once when it is full, instead of waiting as tcp does
 LONGEST_PATH: Final = 100  # bytes; the kernel takes 108 (unix(7))
 
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
@@ -51,7 +52,7 @@ async def serve_local(
         async with _reachable(path) as name:
             await sock.bind(name)
         _close_to_others(path)
-        sock.listen(CALLERS)
+        sock.listen(BACKLOG)
         room = trio.Semaphore(CALLERS)
         try:
             async with trio.open_nursery() as nursery:

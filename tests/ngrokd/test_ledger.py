@@ -1,0 +1,124 @@
+"""The books: changes go to the store, then take effect; names are checked before they are kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from ngrokd.claims import Claims
+from ngrokd.grants import Scope
+from ngrokd.ledger import Ledger
+from ngrokd.store import Name
+from ngrokd.store.memory import MemoryStore
+from protocol.errors import Fault
+from protocol.names import Zone
+from protocol.token import parse_token
+
+NOW = 1000.0
+PIN = "sha256:" + "ab" * 32
+
+
+class Bench:
+    def __init__(self, pin: str = PIN) -> None:
+        self.store = MemoryStore()
+        self.claims = Claims()
+        self.ended: list[tuple[str, str]] = []
+        self.ledger = Ledger(self.store, self.claims, Zone("example.me"), pin, self.end, lambda: NOW)
+
+    def end(self, token_id: str, reason: str) -> int:
+        self.ended.append((token_id, reason))
+        return 2
+
+    async def alice(self) -> str:
+        record, _ = await self.ledger.add_token("alice", Scope(), None)
+        return record.id
+
+
+async def test_a_new_token_is_shown_once_and_kept_as_a_hash() -> None:
+    bench = Bench()
+    record, text = await bench.ledger.add_token("alice", Scope(max_tunnels=1), 60.0)
+    token = parse_token(text.reveal())
+    assert token is not None
+    assert (token.id, token.pin, token.secret.digest()) == (record.id, PIN, record.digest)
+    assert (record.created, record.expires) == (NOW, NOW + 60)
+    assert token.secret.reveal() not in repr(await bench.store.tokens())
+    with pytest.raises(Fault):
+        await bench.ledger.add_token("a b", Scope(), None)
+
+
+async def test_rotation() -> None:
+    bench = Bench(pin="")
+    record, old = await bench.ledger.add_token("alice", Scope(), None)
+    again, new = await bench.ledger.rotate_token(record.id)
+    assert (again.id, again.name) == (record.id, "alice")
+    assert new != old
+    stored = await bench.store.has_token(record.id)
+    assert stored == again
+    assert [token_id for token_id, _ in bench.ended] == [record.id]
+
+
+async def test_revoking_ends_sessions_and_frees_what_was_held() -> None:
+    bench = Bench()
+    alice, shop = await bench.alice(), Name("host", "shop.example.me")
+    bench.claims.used(shop, alice)
+    bench.claims.freed(shop, alice, NOW)
+    assert await bench.ledger.revoke_token(alice) == 2
+    assert bench.ended == [(alice, "the token was revoked")]
+    assert bench.claims.owner(shop, NOW) is None
+    for call in (bench.ledger.rotate_token(alice), bench.ledger.find("alice")):
+        with pytest.raises(Fault, match="no such token"):
+            await call
+    assert (await bench.ledger.find("alice", revoked_too=True)).id == alice
+    assert await bench.ledger.forget_token(alice) == 2
+    assert not await bench.ledger.tokens()
+
+
+async def test_tokens_are_found_by_name_and_id_the_living_one_first() -> None:
+    bench = Bench()
+    first = await bench.alice()
+    await bench.ledger.revoke_token(first)
+    second = await bench.alice()
+    assert (await bench.ledger.find("alice")).id == second
+    assert (await bench.ledger.find(second)).id == second
+    with pytest.raises(Fault):
+        await bench.ledger.find("bob")
+
+
+async def test_reservations_take_effect_at_once() -> None:
+    bench = Bench()
+    alice = await bench.alice()
+    reservation = await bench.ledger.reserve(Name("host", "SHOP.example.me."), alice)
+    assert reservation.name == Name("host", "shop.example.me")
+    claim = bench.claims.owner(reservation.name, NOW)
+    assert claim is not None
+    assert claim.token == alice
+    assert list(await bench.ledger.reservations()) == [reservation]
+    await bench.ledger.unreserve(reservation.name)
+    assert bench.claims.owner(reservation.name, NOW) is None
+    with pytest.raises(Fault, match="is not reserved"):
+        await bench.ledger.unreserve(reservation.name)
+    with pytest.raises(Fault, match="no such token"):
+        await bench.ledger.reserve(reservation.name, "nobody")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("shop", Name("host", "shop.example.me")),
+        (" Shop ", Name("host", "shop.example.me")),
+        ("shop.other.org", Name("host", "shop.other.org")),
+        ("*.demo.example.me", Name("host", "*.demo.example.me")),
+        ("*.demo", Name("host", "*.demo.example.me")),
+        ("02222", Name("port", "2222")),
+    ],
+)
+def test_names_as_people_type_them(text: str, name: Name) -> None:
+    assert Bench().ledger.name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", "www", "adm1n", "a_b", "example.me", "80", "70000", "192.0.2.1", "xn--80ak6aa92e"]
+)
+def test_names_that_nobody_may_have(text: str) -> None:
+    with pytest.raises(Fault) as caught:
+        Bench().ledger.name(text)
+    assert caught.value.message
