@@ -10,6 +10,7 @@ from ngrokc.events import (
     Event,
     Latency,
     Notice,
+    SessionStarted,
     StateChanged,
     Subscription,
     TunnelClosed,
@@ -36,6 +37,8 @@ def write_event(log: Log, event: Event) -> None:
         return
     facts = {field.name: getattr(event, field.name) for field in fields(event)}  # asdict copies deeply, 40 us
     name = _NAMES[type(event).__name__]
+    if isinstance(event, SessionStarted):
+        facts["client_id"] = f"{event.client_id[:8]}..."  # towards a 1.7 server the whole of it is a key to the session
     match event:
         case Latency() | ConnectionOpened() | ConnectionClosed(failure=None):
             log.debug(name, **facts)

@@ -14,7 +14,7 @@ LINGER_BYTES: Final = 4 * 1024 * 1024  # an upload that does not stop is cut
 
 def linger(reactor: Reactor, port: Port, *, done: Callback = ignore) -> None:
     """Close `port` (attached to `reactor`) once the peer has ended, LINGER_SECONDS have passed or LINGER_BYTES came.
-    `done` is called once then; whoever stops the reactor earlier closes the port itself."""
+    `done` is called once then, or when the reactor ends."""
     _Linger(reactor, port, done).start()
 
 
@@ -31,6 +31,7 @@ class _Linger:
     def start(self) -> None:
         self._port.on_writable = ignore
         self._port.on_readable = self._drop
+        self._reactor.lingering.add(self._end)
         try:
             self._port.end_writing()
         except PortBroken:
@@ -51,6 +52,7 @@ class _Linger:
 
     def _end(self) -> None:
         self._timer.clear()
+        self._reactor.lingering.discard(self._end)
         self._port.close()
         done, self._done = self._done, ignore
         done()

@@ -98,6 +98,8 @@ class Reactor(abc.ABC):
         self._later: list[Callback] = []
         self._spinning = False  # the reactor looks for more by itself: no need to wake it
         self._closing: list[socket.socket] = []
+        self.lingering: set[Callback] = set()
+        """Of those who let go in the background and have no other owner: called when `run` ends before they are done."""
         self._heap: list[tuple[float, int, Timer]] = []
         self._pushes = 0
         self._sleep: trio.CancelScope | None = None
@@ -127,7 +129,8 @@ class Reactor(abc.ABC):
     async def _serve(self) -> None: ...
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Descriptors that are still registered are forgotten, not closed: their owners close."""
+        """Serve until cancelled. Descriptors that are still registered are forgotten, not closed: their owners close, and
+        those in `lingering`, who have none, are told to."""
         self._token = trio.lowlevel.current_trio_token()
         self.refresh()
         try:
@@ -138,6 +141,8 @@ class Reactor(abc.ABC):
                 task_status.started()
         finally:
             self._token = None
+            while self.lingering:
+                self.lingering.pop()()
             self._close_let_go()
         if self._failure is not None:
             raise self._failure

@@ -326,7 +326,13 @@ class TlsPort(TlsBase):
         self.on_readable = self.on_writable = ignore
         if not self._lingering:
             self._lingering = True
+            reactor.lingering.add(self.abort)
             reactor.timer(self.abort).set(LINGER_SECONDS)
+
+    def _let_go(self) -> None:
+        if self._lingering and self._reactor is not None:
+            self._reactor.lingering.discard(self.abort)
+        super()._let_go()
 
     def _nothing_left(self) -> bool:
         """Whether all ciphertext is out, or can't go out any more. After a fault that is the alert which says so."""

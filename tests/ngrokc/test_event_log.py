@@ -58,3 +58,9 @@ async def test_lost_events_are_counted() -> None:
         await log_events(logger(capture), events)
     assert [entry["log_level"] for entry in capture.entries] == ["debug", "debug", "warning"]
     assert capture.entries[-1]["dropped"] == 3
+
+
+def test_a_client_id_is_not_shown_whole() -> None:
+    capture = LogCapture()
+    write_event(logger(capture), SessionStarted("1.7", "s", "0123456789abcdef0123456789abcdef", (), "h"))
+    assert capture.entries[0]["client_id"] == "01234567..."

@@ -67,3 +67,18 @@ async def test_a_peer_that_is_gone_ends_it_at_once(kind: str) -> None:
         linger(reactor, near)
         await trio.testing.wait_all_tasks_blocked()
         assert near.closed  # type: ignore[attr-defined]
+
+
+@on_both
+@pytest.mark.parametrize("ports", ["plain", "tls-server"])
+async def test_it_does_not_outlive_its_reactor(kind: str, ports: str) -> None:
+    near, far = await PAIRS[ports]()
+    async with running(kind) as reactor:
+        near.attach(reactor)
+        while near.write(bytes(256 * 1024)):
+            pass
+        linger(reactor, near)
+        assert not near.closed  # type: ignore[attr-defined]
+    assert near.sock.fileno() < 0  # type: ignore[attr-defined]
+    assert not reactor.lingering
+    far.close()

@@ -121,6 +121,20 @@ async def test_a_closed_port_with_a_full_socket_is_let_go_after_a_while(autojump
         far.close()
 
 
+@pytest.mark.parametrize("kind", list(REACTORS))
+async def test_a_closed_port_with_a_full_socket_does_not_outlive_its_reactor(kind: str) -> None:
+    near, far = await PAIRS["tls-client"]()
+    async with running(kind) as reactor:
+        near.attach(reactor)
+        while near.write(bytes(256 * 1024)):
+            pass
+        near.close()
+        assert near.sock.fileno() >= 0  # type: ignore[attr-defined]
+    assert near.sock.fileno() < 0  # type: ignore[attr-defined]
+    assert not reactor.lingering
+    far.close()
+
+
 async def test_writing_after_the_end_of_writing_is_an_error() -> None:
     near, far = await PAIRS["tls-client"]()
     near.end_writing()
