@@ -25,11 +25,13 @@ from ngrokd.admin.office import Office, check_address
 from ngrokd.admin.operator import Levers
 from ngrokd.admin.words import Words
 from ngrokd.affinity import Affinity, AffinityFile
+from ngrokd.certdir import CertificateDirectory
 from ngrokd.certs import ServerCertificate
 from ngrokd.control import Services, dismiss, end_account
 from ngrokd.declare import Declarer
 from ngrokd.edge.http import EdgeWorld
 from ngrokd.edge.tcp import TcpEdge
+from ngrokd.frontdoor import FrontDoor, open_front_door
 from ngrokd.gate import Gate
 from ngrokd.keeping import Keeping, open_keeping
 from ngrokd.legs import LegHouse
@@ -131,6 +133,7 @@ class Server:
         self._store = store
         self._stopping = trio.Event()
         self._parts: _Parts | None = None
+        self._certificates: CertificateDirectory | None = None
 
     @property
     def registry(self) -> Registry:
@@ -169,16 +172,20 @@ class Server:
         try:
             sources = Sources(self._reread, partial(_certificate, state))
             fresh = await trio.to_thread.run_sync(load, self.settings, sources)
+            door = await trio.to_thread.run_sync(open_front_door, self.settings, self.log)
             self._reloader = Reloader(fresh, sources, self._use, self.log)
             self.certificate = fresh.certificate
             await self._open_listeners(listeners)
             reactor = _new_reactor(self.log)
-            parts = self._parts = self._build(keeping, reactor, fresh, listeners.ports())
+            parts = self._parts = self._build(keeping, reactor, fresh, listeners.ports(), door)
             await trio.to_thread.run_sync(parts.affinity.open)
             async with trio.open_nursery() as system:
                 await system.start(reactor.run)
                 system.start_soon(parts.affinity.run)
                 system.start_soon(self._reloader.watch)
+                if door.certificates is not None:
+                    self._certificates = door.certificates
+                    system.start_soon(door.certificates.watch)
                 system.start_soon(self._renew)
                 await self._open_office(parts, listeners, state, system)
                 try:
@@ -213,12 +220,14 @@ class Server:
                 listeners.sockets[name] = await open_listeners(address, flag)
         self.addresses = listeners.addresses()
 
-    def _build(self, keeping: Keeping, reactor: Reactor, fresh: Fresh, ports: dict[str, int]) -> _Parts:
+    def _build(
+        self, keeping: Keeping, reactor: Reactor, fresh: Fresh, ports: dict[str, int], door: FrontDoor
+    ) -> _Parts:
         settings, log, state = self.settings, self.log, keeping.state
         registry = Registry(new_request_id, one_listener=settings.public_url is not None)
         affinity = Affinity()
         file = AffinityFile(affinity, settings.registry_cache_file or state.file(AFFINITY_FILE), log)
-        tcp = TcpEdge(reactor, settings.tcp_ports, log)
+        tcp = TcpEdge(reactor, settings.tcp_ports, log, door.crowd)
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
         compile_policy = partial(Policy.compile, clock=trio.current_time, https_port=ports.get("https", 443))
 
@@ -230,9 +239,10 @@ class Server:
         office = Office(reactor, log, settings.access_log)
         gate = office.doorman(self._gate or keeping.gate(naming.zone.domain, open_to_all=settings.open))
         world = EdgeWorld(
-            reactor, registry, fresh.pages, lambda _scheme, _host: False, office.meters, office.refused, log=log
-        )
-        public = PublicEdges(world, fresh.context, log)
+            reactor, registry, fresh.pages, lambda _scheme, _host: False, office.meters, office.refused, log,
+            door.guard, door.crowd,
+        )  # fmt: skip
+        public = PublicEdges(world, fresh.context, log, door.certificates)
 
         def cut(tunnels: Sequence[Tunnel]) -> None:
             public.abort_visitors(tunnels)
@@ -277,7 +287,8 @@ class Server:
         assert self._reloader is not None, "the server has not started"
         self._notifier.reloading()
         try:
-            return await self._reloader.reload()
+            changed = await self._reloader.reload()
+            return changed + (await self._certificates.reload() if self._certificates is not None else [])
         finally:
             self._notifier.ready("serving")
 
@@ -286,6 +297,8 @@ class Server:
         assert self._reloader is not None, "the server has not started"
         self._notifier.reloading()
         await self._reloader.try_reload(why)
+        if self._certificates is not None:
+            await self._certificates.reload()
         self._notifier.ready("serving")
 
     def _use(self, fresh: Fresh) -> None:
@@ -330,7 +343,7 @@ class Server:
         self.log.info("stopping", visitors=self.live_visitors, grace=grace)
         registry = parts.services.registry
         for session in registry.sessions():
-            session.control.send(GoAway(int(grace), "the server is stopping"))
+            session.control.send(GoAway(int(grace), "shutdown"))
         with trio.move_on_after(grace):
             while self.live_visitors:  # noqa: ASYNC110 - only now, and the edges need not know that somebody waits
                 await trio.sleep(DRAIN_LOOK)

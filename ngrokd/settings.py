@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ngrokd.policy.addresses import AddressList
 from protocol.address import HostPort, parse_listen
 from protocol.errors import ConfigError, Fault
 from protocol.link.logs import LEVELS, LogFormat
@@ -93,6 +94,15 @@ def parse_public_url(value: object) -> object:
     return PublicUrl(url.scheme, url.hostname.removeprefix("*."), port or (443 if url.scheme == "https" else 80))
 
 
+def parse_networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return AddressList(part.strip() for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("must be addresses and networks with commas between, like 10.0.0.0/8,2001:db8::/32") from None
+
+
 def empty_is_none(value: object) -> object:
     return None if value == "" else value
 
@@ -104,7 +114,7 @@ OptionalPath = Annotated[Path | None, BeforeValidator(empty_is_none)]
 class Settings(BaseModel):
     """What the server is told. Frozen; unknown names are errors. Addresses are parsed, names not yet resolved."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
     http_addr: Annotated[Address, Flag("httpAddr", "public http listener; empty turns it off")] = HostPort("", 80)
     https_addr: Annotated[Address, Flag("httpsAddr", "public https listener; empty turns it off")] = HostPort("", 443)
@@ -119,6 +129,25 @@ class Settings(BaseModel):
     ] = None
     tls_crt: Annotated[OptionalPath, Flag("tlsCrt", "certificate chain (PEM); needs -tlsKey", "FILE")] = None
     tls_key: Annotated[OptionalPath, Flag("tlsKey", "key of the certificate (PEM)", "FILE")] = None
+    cert_dir: Annotated[
+        OptionalPath, Flag("certDir", "directory of further pairs for https, chosen by the name asked for", "DIR")
+    ] = None
+    trusted_proxies: Annotated[
+        Annotated[AddressList, BeforeValidator(parse_networks)],
+        Flag(
+            "trustedProxies", "addresses and networks whose forwarded headers and PROXY protocol are believed", "CIDRS"
+        ),
+    ] = AddressList(())
+    max_visitors: Annotated[int, Field(ge=0), Flag("maxVisitors", "visitors at a time; 0: by descriptors", "N")] = 0
+    max_visitors_per_address: Annotated[
+        int, Field(ge=0), Flag("maxVisitorsPerAddress", "visitors at a time from one address; 0: any number", "N")
+    ] = 0
+    visitor_rate: Annotated[
+        float,
+        Field(ge=0, allow_inf_nan=False),
+        Flag("visitorRate", "requests a second from one address; 0: any number", "N"),
+    ] = 0.0
+    max_body: Annotated[int, Field(ge=0), Flag("maxBody", "bytes of a request's body; 0: any number", "BYTES")] = 0
     open: Annotated[bool, Flag("open", "let agents in from anywhere without a token", "")] = False
     tcp_ports: Annotated[
         Annotated[PortRange, BeforeValidator(parse_ports)], Flag("tcpPorts", "ports that tcp tunnels may have", "A-B")
@@ -131,6 +160,9 @@ class Settings(BaseModel):
     error_pages: Annotated[
         OptionalPath, Flag("errorPages", "directory with templates: page.html for all errors, CODE.html for one", "DIR")
     ] = None
+    take_over: Annotated[
+        bool, Flag("takeOver", "replace the ngrokd that runs with this state directory; nobody is cut off", "")
+    ] = False
     config: Annotated[OptionalPath, Flag("config", "file with these flags as keys (YAML); flags win", "FILE")] = None
     grace: Annotated[
         float, Field(ge=0, le=MAX_GRACE), Flag("grace", "seconds that what runs may go on at a stop", "SECONDS")

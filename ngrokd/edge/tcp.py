@@ -12,9 +12,10 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from ngrokd.edge.crowd import Crowd
 from ngrokd.settings import PortRange
 from protocol.address import client_addr
 from protocol.errors import Blame, Fault, WireError
@@ -50,14 +51,30 @@ class BoundTcp:
 class TcpEdge:
     """All tcp tunnels of a server. `ports` may be had; the kernel refuses those of our own listeners and other programs."""
 
-    def __init__(self, reactor: Reactor, ports: PortRange, log: Log) -> None:
+    def __init__(self, reactor: Reactor, ports: PortRange, log: Log, crowd: Crowd | None = None) -> None:
         self._reactor = reactor
         self.ports = ports
         """May change under way; tunnels that are there stay."""
         self._log = log
         self._listeners: dict[str, Listener] = {}
         self._visitors: set[_Visitor] = set()
+        self._crowd = crowd or Crowd()
         self._complained = float("-inf")
+        self._inherited: dict[int, socket.socket] = {}
+
+    def inherit(self, sockets: Iterable[socket.socket]) -> None:
+        """Listening sockets of tunnels that a predecessor had (owned from now on): given to who asks for their ports. What
+        nobody has asked for by `forget_inherited` is closed."""
+        self._inherited = {sock.getsockname()[1]: sock for sock in sockets}
+
+    def forget_inherited(self) -> None:
+        found, self._inherited = self._inherited, {}
+        for sock in found.values():
+            sock.close()
+
+    def sockets(self) -> list[socket.socket]:
+        """The listening sockets of all tunnels, which stay the edge's."""
+        return [listener.sock for listener in self._listeners.values()]
 
     @property
     def live(self) -> int:
@@ -79,6 +96,9 @@ class TcpEdge:
                 hint=f"ask for one from {self.ports.first} to {self.ports.last}, or for none",
             )
         if port:
+            inherited = self._inherited.pop(port, None)
+            if inherited is not None:
+                return BoundTcp(inherited)
             try:
                 return BoundTcp(bind("", port))
             except OSError as error:
@@ -137,10 +157,18 @@ class TcpEdge:
         if tunnel.policy is not None and tunnel.policy.admit_address(address[0]) is not None:
             port.abort()
             return
+        if self._crowd.enter(self._crowd.source(address[0]), port.sock.fileno()) is not None:
+            port.abort()
+            return
         port.attach(self._reactor)
-        visitor = _Visitor(self._reactor, port, tunnel, self._log, self._visitors.discard)
+        visitor = _Visitor(self._reactor, port, tunnel, self._log, self._left)
         self._visitors.add(visitor)
         visitor.open(address)
+
+    def _left(self, visitor: _Visitor) -> None:
+        if visitor in self._visitors:
+            self._visitors.discard(visitor)
+            self._crowd.leave(self._crowd.source(visitor.peer[0]))
 
 
 class _Visitor:
