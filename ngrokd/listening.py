@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import trio
 
-from protocol.address import HostPort, format_address
+from protocol.address import HostPort, format_address, plain_ip
 from protocol.errors import Blame, Fault
 from protocol.link.listener import bind
 
+Addresses = dict[str, list[HostPort]]
 ABSENT = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})  # the hosts file knows ::1, the machine does not
+PUBLIC = ("http", "https")
 SAME_PORT_TRIES = 20  # for port 0 on two addresses: the second may be taken
 
 
@@ -64,3 +67,32 @@ def cannot_listen(error: OSError, address: HostPort, flag: str) -> Fault:
 
 def _fault(message: str, hint: str) -> Fault:
     return Fault("cannot_listen", message, blame=Blame.OPERATOR, hint=hint)
+
+
+@dataclass(slots=True)
+class Listeners:
+    """Open listening sockets by the name of their flag's listener: http, https, tunnel, admin."""
+
+    sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
+
+    def addresses(self) -> Addresses:
+        return {name: [address_of(sock) for sock in sockets] for name, sockets in self.sockets.items()}
+
+    def ports(self) -> dict[str, int]:
+        return {name: sockets[0].getsockname()[1] for name, sockets in self.sockets.items() if name in PUBLIC}
+
+    def hand_over(self) -> dict[str, list[socket.socket]]:
+        """The sockets, for those who accept on them and close them from now on."""
+        found, self.sockets = self.sockets, {}
+        return found
+
+    def close(self) -> None:
+        for sockets in self.sockets.values():
+            for sock in sockets:
+                sock.close()
+
+
+def address_of(sock: socket.socket) -> HostPort:
+    """Where a listening socket is, without a host when it is all of them."""
+    host, port = sock.getsockname()[:2]
+    return HostPort("" if host in ("::", "0.0.0.0") else plain_ip(host), port)  # noqa: S104 - compared, not bound

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import trio
@@ -31,11 +31,14 @@ from ngrokd.control import Services, dismiss, end_account
 from ngrokd.declare import Declarer
 from ngrokd.edge.http import EdgeWorld
 from ngrokd.edge.tcp import TcpEdge
+from ngrokd.edge.waiting import PATIENCE, WaitingRoom
 from ngrokd.frontdoor import FrontDoor, open_front_door
 from ngrokd.gate import Gate
+from ngrokd.handover import SOCKET as HANDOVER
+from ngrokd.handover import Estate, Inheritance, inherit, serve_handover
 from ngrokd.keeping import Keeping, open_keeping
 from ngrokd.legs import LegHouse
-from ngrokd.listening import open_listeners
+from ngrokd.listening import Addresses, Listeners, open_listeners
 from ngrokd.naming import Naming
 from ngrokd.notify import Notifier
 from ngrokd.policy import Policy
@@ -47,7 +50,6 @@ from ngrokd.state import StateDirectory, default_directory
 from ngrokd.store.base import Store
 from ngrokd.tunnel import Tunnel
 from ngrokd.version import program_version
-from protocol.address import HostPort, plain_ip
 from protocol.link.epoll import EpollReactor
 from protocol.link.epoll import available as epoll_available
 from protocol.link.logs import Log
@@ -61,10 +63,8 @@ from protocol.session import CAPABILITIES
 AFFINITY_FILE = "names.json"
 RENEWAL_CHECK = 12 * 3600.0  # seconds between two looks at the certificate's age
 DRAIN_LOOK = 0.05  # seconds between two looks at who is left while draining
-PUBLIC = ("http", "https")
+STOP_SOON = 0.1  # seconds for the answer to who asked for a stop
 FAREWELL = 1.0  # seconds for the last messages to agents
-
-Addresses = dict[str, list[HostPort]]
 
 
 @dataclass(slots=True)
@@ -78,29 +78,6 @@ class _Parts:
     affinity: AffinityFile
     office: Office
     keeping: Keeping
-
-
-@dataclass(slots=True)
-class _Listeners:
-    """Open listening sockets by the name of their flag's listener: http, https, tunnel, admin."""
-
-    sockets: dict[str, list[socket.socket]] = field(default_factory=dict)
-
-    def addresses(self) -> Addresses:
-        return {name: [_address_of(sock) for sock in sockets] for name, sockets in self.sockets.items()}
-
-    def ports(self) -> dict[str, int]:
-        return {name: sockets[0].getsockname()[1] for name, sockets in self.sockets.items() if name in PUBLIC}
-
-    def hand_over(self) -> dict[str, list[socket.socket]]:
-        """The sockets, for those who accept on them and close them from now on."""
-        found, self.sockets = self.sockets, {}
-        return found
-
-    def close(self) -> None:
-        for sockets in self.sockets.values():
-            for sock in sockets:
-                sock.close()
 
 
 class Server:
@@ -132,6 +109,10 @@ class Server:
         self._gate = gate
         self._store = store
         self._stopping = trio.Event()
+        self._replaced = False
+        self._keeping_scope = trio.CancelScope()
+        self._kept = trio.Event()
+        self._sockets: dict[str, list[socket.socket]] = {}
         self._parts: _Parts | None = None
         self._certificates: CertificateDirectory | None = None
 
@@ -167,47 +148,68 @@ class Server:
         if self.settings.admin_addr is not None:
             check_address(self.settings.admin_addr)
         state = await trio.to_thread.run_sync(self._open_state)
-        keeping = await open_keeping(state, self.log, self._store)
-        listeners = _Listeners()
+        inheritance = await inherit(state.path) if self.settings.take_over else None
+        try:
+            await self._serve(state, inheritance, task_status)
+        finally:
+            if inheritance is not None:
+                await inheritance.aclose()
+            self.stopped.set()
+        self.log.info("stopped")
+
+    async def _serve(
+        self, state: StateDirectory, inheritance: Inheritance | None, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """See `serve`. A predecessor goes on until everything that may fail here has not."""
+        listeners = Listeners()
+        keeping: Keeping | None = None
+        estate = inheritance.estate if inheritance is not None else Estate()
         try:
             sources = Sources(self._reread, partial(_certificate, state))
             fresh = await trio.to_thread.run_sync(load, self.settings, sources)
             door = await trio.to_thread.run_sync(open_front_door, self.settings, self.log)
             self._reloader = Reloader(fresh, sources, self._use, self.log)
             self.certificate = fresh.certificate
-            await self._open_listeners(listeners)
+            await self._open_listeners(listeners, estate)
+            if inheritance is not None:
+                await inheritance.claim()
+                self.log.info("took over from a running ngrokd", names=len(estate.names))
+            keeping = await open_keeping(state, self.log, self._store)
             reactor = _new_reactor(self.log)
-            parts = self._parts = self._build(keeping, reactor, fresh, listeners.ports(), door)
+            parts = self._parts = self._build(keeping, reactor, fresh, listeners.ports(), door, estate)
             await trio.to_thread.run_sync(parts.affinity.open)
             async with trio.open_nursery() as system:
                 await system.start(reactor.run)
-                system.start_soon(parts.affinity.run)
                 system.start_soon(self._reloader.watch)
                 if door.certificates is not None:
                     self._certificates = door.certificates
                     system.start_soon(door.certificates.watch)
                 system.start_soon(self._renew)
-                await self._open_office(parts, listeners, state, system)
+                parts.tcp.inherit(estate.sockets.pop("tcp", []))
+                system.start_soon(self._forget_inherited, parts)
+                await system.start(self._keep, parts, listeners, state)
+                system.start_soon(self._await_successor, parts, state)
                 try:
                     async with trio.open_nursery() as links:
                         await self._run(parts, listeners, links, task_status)
                 finally:
                     parts.public.abort()
                     parts.tcp.abort()
+                    parts.tcp.forget_inherited()
                     parts.services.legs.close()
                     system.cancel_scope.cancel()
         finally:
             listeners.close()
-            await keeping.aclose()
-            self.stopped.set()
-        self.log.info("stopped")
+            if keeping is not None:
+                await keeping.aclose()
 
     # -- starting
     def _open_state(self) -> StateDirectory:
         path = self.settings.state_dir or default_directory(os.environ, root=os.geteuid() == 0)
         return StateDirectory(path)
 
-    async def _open_listeners(self, listeners: _Listeners) -> None:
+    async def _open_listeners(self, listeners: Listeners, estate: Estate) -> None:
+        """What a predecessor had where it is what we want, new sockets otherwise."""
         settings = self.settings
         wanted = {
             "http": (settings.http_addr, "httpAddr"),
@@ -217,11 +219,21 @@ class Server:
         }
         for name, (address, flag) in wanted.items():
             if address is not None:
-                listeners.sockets[name] = await open_listeners(address, flag)
+                inherited = estate.sockets.get(name, [])
+                if inherited and address.port in (0, inherited[0].getsockname()[1]):
+                    listeners.sockets[name] = estate.sockets.pop(name)
+                else:
+                    listeners.sockets[name] = await open_listeners(address, flag)
         self.addresses = listeners.addresses()
 
     def _build(
-        self, keeping: Keeping, reactor: Reactor, fresh: Fresh, ports: dict[str, int], door: FrontDoor
+        self,
+        keeping: Keeping,
+        reactor: Reactor,
+        fresh: Fresh,
+        ports: dict[str, int],
+        door: FrontDoor,
+        estate: Estate,
     ) -> _Parts:
         settings, log, state = self.settings, self.log, keeping.state
         registry = Registry(new_request_id, one_listener=settings.public_url is not None)
@@ -231,16 +243,20 @@ class Server:
         naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
         compile_policy = partial(Policy.compile, clock=trio.current_time, https_port=ports.get("https", 443))
 
+        room = WaitingRoom(reactor, estate.names) if estate.names else None
+
         def remembered() -> None:
             file.touch()
             keeping.keeper.changed()
+            if room is not None:
+                room.tunnel_came()
 
         declarer = Declarer(registry, naming, affinity, tcp, compile_policy, remembered, keeping.claims)
         office = Office(reactor, log, settings.access_log)
         gate = office.doorman(self._gate or keeping.gate(naming.zone.domain, open_to_all=settings.open))
         world = EdgeWorld(
             reactor, registry, fresh.pages, lambda _scheme, _host: False, office.meters, office.refused, log,
-            door.guard, door.crowd,
+            door.guard, door.crowd, room,
         )  # fmt: skip
         public = PublicEdges(world, fresh.context, log, door.certificates)
 
@@ -251,8 +267,26 @@ class Server:
         services = Services(registry, declarer, gate, reactor, log, LegHouse(reactor), CAPABILITIES, cut=cut)
         return _Parts(services, public, tcp, TunnelPort(services, fresh.context), file, office, keeping)
 
+    async def _keep(
+        self,
+        parts: _Parts,
+        listeners: Listeners,
+        state: StateDirectory,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """All that uses the state directory: the books, the operator's sockets. Ends before the rest when a successor comes."""
+        try:
+            with self._keeping_scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(parts.affinity.run)
+                    await self._open_office(parts, listeners, state, nursery)
+                    task_status.started()
+        finally:
+            self._kept.set()
+
     async def _open_office(
-        self, parts: _Parts, listeners: _Listeners, state: StateDirectory, system: trio.Nursery
+        self, parts: _Parts, listeners: Listeners, state: StateDirectory, system: trio.Nursery
     ) -> None:
         """Let the operator look at the server; with -adminAddr over HTTP too."""
         services = parts.services
@@ -267,7 +301,7 @@ class Server:
         )
         house = House(services.registry, lambda: parts.public.edges, parts.tcp, services.legs, parts.tunnel_port, facts)
         levers = Levers(
-            self.stop, self.reload, lambda session, why: dismiss(
+            lambda: system.start_soon(self._stop_soon), self.reload, lambda session, why: dismiss(
                 services, services.registry.release(session.key), why, "kicked"
             )
         )  # fmt: skip
@@ -279,8 +313,41 @@ class Server:
         operator = parts.office.open(house, levers, ledger)
         await system.start(parts.keeping.run, ledger, f"{self.settings.domain}:{port}", partial(Words, operator))
         system.start_soon(parts.office.run, self._notifier)
+        self._sockets = {name: list(found) for name, found in listeners.sockets.items()}
         for sock in listeners.sockets.pop("admin", []):
             await system.start(parts.office.serve, sock, state)
+
+    async def _stop_soon(self) -> None:
+        """For an operator who waits for an answer."""
+        await trio.sleep(STOP_SOON)
+        self.stop()
+
+    # -- hot restart
+    async def _await_successor(self, parts: _Parts, state: StateDirectory) -> None:
+        """Hand over when another process comes to take our place."""
+
+        def estate() -> Estate:
+            names = [(found.protocol, found.host) for found in parts.services.registry.tunnels() if found.host]
+            return Estate({**self._sockets, "tcp": parts.tcp.sockets()}, [(str(kind), host) for kind, host in names])
+
+        async def release() -> None:
+            self.log.info("another ngrokd takes over")
+            self._replaced = True
+            self._sockets = {}
+            self.stop()
+            self._keeping_scope.cancel()
+            await self._kept.wait()
+            await parts.keeping.aclose()
+
+        try:
+            await serve_handover(state.file(HANDOVER), estate, release)
+        except OSError as error:
+            self.log.warning("no hot restart here", reason=error.strerror or str(error))
+
+    async def _forget_inherited(self, parts: _Parts) -> None:
+        """Tcp ports that no agent has asked for in time are free."""
+        await trio.sleep(PATIENCE)
+        parts.tcp.forget_inherited()
 
     async def reload(self) -> list[str]:
         """Read again what may change while the server runs; what did. Raises ConfigError, then all is as before."""
@@ -316,7 +383,7 @@ class Server:
 
     # -- running and stopping
     async def _run(
-        self, parts: _Parts, listeners: _Listeners, links: trio.Nursery, task_status: trio.TaskStatus[None]
+        self, parts: _Parts, listeners: Listeners, links: trio.Nursery, task_status: trio.TaskStatus[None]
     ) -> None:
         sockets = listeners.hand_over()
         agents = [parts.tunnel_port.listen(sock, links) for sock in sockets.pop("tunnel")]
@@ -339,7 +406,8 @@ class Server:
     async def _drain(self, parts: _Parts) -> None:
         """Let what runs finish, for `grace` seconds at most; then say farewell to the agents."""
         grace = self.settings.grace
-        self._notifier.stopping(f"finishing what runs, {grace:g} s at most")
+        if not self._replaced:  # the service goes on in another process
+            self._notifier.stopping(f"finishing what runs, {grace:g} s at most")
         self.log.info("stopping", visitors=self.live_visitors, grace=grace)
         registry = parts.services.registry
         for session in registry.sessions():
@@ -375,8 +443,3 @@ def _new_reactor(log: Log) -> Reactor:
         log.error("a callback failed: a defect of the server", callback=repr(callback), exc_info=error)
 
     return EpollReactor(crashed) if epoll_available else TaskReactor(crashed)
-
-
-def _address_of(sock: socket.socket) -> HostPort:
-    host, port = sock.getsockname()[:2]
-    return HostPort("" if host in ("::", "0.0.0.0") else plain_ip(host), port)  # noqa: S104 - compared, not bound

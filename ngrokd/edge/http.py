@@ -23,6 +23,7 @@ from protocol.messages import StartProxy
 if TYPE_CHECKING:
     from ngrokd.edge.guard import Guard
     from ngrokd.edge.pages import Pages
+    from ngrokd.edge.waiting import WaitingRoom
     from ngrokd.registry import Registry
     from ngrokd.tunnel import Tunnel
     from protocol.head import RequestHead, ResponseHead
@@ -51,6 +52,7 @@ class EdgeWorld:
     log: Log | None = None  # None: structlog's own, for tests
     guard: Guard | None = None  # None: nobody is trusted, nothing limited
     crowd: Crowd = dataclasses.field(default_factory=Crowd)
+    room: WaitingRoom | None = None  # after a hot restart
 
 
 class HttpEdge:
@@ -67,6 +69,7 @@ class HttpEdge:
         self.crowd = world.crowd
         self.scheme = scheme
         self.secure = scheme == "https"
+        self.room = world.room
         self.draining = False
         self.refusals: Counter[str] = Counter()
         self.pages = world.pages
@@ -90,6 +93,8 @@ class HttpEdge:
         """The connection is over."""
         if visitor in self.visitors:
             self.crowd.leave(self.visitors.pop(visitor))
+        if self.room is not None:
+            self.room.leave(visitor)
 
     # -- ending
     def drain(self) -> None:

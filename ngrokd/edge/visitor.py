@@ -166,6 +166,9 @@ class VisitorConnection:
             self.refuse("misdirected")
             return
         if tunnel is None:
+            if edge.room is not None and edge.room.takes(self, edge.scheme, request.host):
+                self.state = State.OPENING
+                return
             self.refuse(edge.why_unknown(request.host))
             return
         usage = tunnel.session.usage
@@ -183,6 +186,12 @@ class VisitorConnection:
         else:
             self.slot.close()
             self._open(tunnel)
+
+    def look_again(self) -> None:
+        """For the waiting room: the tunnel may be here now, or the time is over."""
+        if self.state is State.OPENING and self.request is not None:
+            self.state = _HEAD
+            self._decide(self.request)
 
     def _open(self, tunnel: Tunnel) -> None:
         self.state = State.OPENING

@@ -91,6 +91,11 @@ class Listener:
         self.port: int = name[1] if isinstance(name, tuple) else 0
         """The real port, also where 0 was asked for."""
 
+    @property
+    def sock(self) -> socket.socket:
+        """The listening socket, which stays the listener's."""
+        return self._sock
+
     def start(self) -> None:
         self._reactor.register(self._sock, self._on_event)
 
