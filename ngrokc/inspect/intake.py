@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ngrokc.inspect.tap import HttpTap
 
 SLICE: Final = 0.0005  # seconds of parsing between two turns of the reactor
-BURST: Final = 0.25  # seconds of parsing that may be saved up: some thousand exchanges out of the blue are seen in full
+BURST: Final = 0.15  # seconds of parsing that may be saved up: five thousand exchanges out of the blue are seen in full
 TICK: Final = 0.02  # seconds to sleep when the share is spent
 ENOUGH: Final = 0.02  # seconds of share that let connections look again
 SOFT: Final = 4  # the queue is full for new exchanges at this part of its cap; the rest is for those under way

@@ -42,7 +42,7 @@ class Limits:
     """All messages of one exchange."""
     age: float = 24 * 3600.0
     """Seconds after which a finished exchange is forgotten."""
-    cpu_share: float = 0.08
+    cpu_share: float = 0.06
     """Part of one processor that parsing may take while traffic is dense; a burst may take more, see intake."""
 
 
