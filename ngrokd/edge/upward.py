@@ -23,7 +23,8 @@ READS_PER_TURN: Final = 4
 class Upward:
     """One per visitor connection, used again for each request."""
 
-    __slots__ = ("_body", "_conn", "_dead", "_end_owed", "_limit", "_pending", "_scanned", "blocked", "count", "done")
+    __slots__ = ("_body", "_conn", "_dead", "_end_owed", "_limit", "_pending", "_scanned", "blocked", "count", "done",
+                 "holds_end")  # fmt: skip
 
     def __init__(self, conn: VisitorConnection) -> None:
         self._conn = conn
@@ -34,6 +35,8 @@ class Upward:
         self._end_owed = False
         self._limit = 0  # what `count` may reach while a chunked body is under way; 0: anything
         self.done = True
+        self.holds_end = False
+        """The visitor has ended its sending, and the agent is not to know yet."""
         self.blocked = False
         """The stream has no room: it is not the visitor who is slow."""
         self.count = 0
@@ -42,7 +45,7 @@ class Upward:
     def begin(self, head: bytes, request: RequestHead, rest: bytes) -> bytes:
         """Send `head` and what of `rest` (read behind the request's head) is its body. Returns what lies behind that:
         pipelined requests. Raises HttpError for bad framing; nothing of this request has left then."""
-        self._dead = self._end_owed = self.blocked = False
+        self._dead = self._end_owed = self.blocked = self.holds_end = False
         self._scanned = 0
         self._body = None
         if request.length:
@@ -126,6 +129,7 @@ class Upward:
         """The visitor ended its sending behind a complete request: native agents hear of it at once, so a service that
         watches for it sees what it would see directly. A 1.7 agent would drop the answer, so there it is held."""
         conn = self._conn
+        self.holds_end = not conn.slot.native
         if self._pending:
             self._end_owed = True
         elif conn.slot.port is not None and conn.slot.native and not self._dead:

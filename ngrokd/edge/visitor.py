@@ -125,6 +125,9 @@ class VisitorConnection:
         elif self._up.done:
             # A half-closed visitor still wants its answer; the agent learns of it where that loses nothing.
             self._up.pass_end_on()
+            if self._up.holds_end:
+                self._progress = sum(self.moved)
+                self._timer.set(STALL_SECONDS)
 
     def visitor_cut_short(self) -> None:
         """The visitor ended within a request body: the service must not take it for complete."""
@@ -350,9 +353,11 @@ class VisitorConnection:
         request, tunnel = self.request, self.slot.tunnel
         assert request is not None
         assert tunnel is not None
-        retriable = self.slot.used and self.down.untouched and not request.length and request.method in IDEMPOTENT
+        # RFC 9112, 9.3.1: the service closed an idle connection while this request was on its way. Or a 1.7 agent got a
+        # visitor for a tunnel whose NewTunnel it had not read yet: it closes that link without a byte.
+        stale = self.slot.used or not tunnel.session.caps
+        retriable = stale and self.down.untouched and not request.length and request.method in IDEMPOTENT
         if retriable and not self._retried:
-            # RFC 9112, 9.3.1: the service closed an idle connection while this request was on its way.
             self._retried = True
             self._open(tunnel)
         else:
@@ -421,6 +426,9 @@ class VisitorConnection:
 
     def _check_progress(self) -> None:  # a visitor that is waited for must move; an answer may take its time
         moved = self._up.count + self.down.count
+        if self._up.holds_end and moved == self._progress:
+            self.fail_visitor("it ended, and a 1.7 agent can't be told without losing the answer")  # most likely it left
+            return
         waits_for_visitor = self.down.blocked or not (self._up.done or self._up.blocked)
         if waits_for_visitor and moved - self._progress < STALL_FLOOR:
             self.refuse("request_timeout", "the visitor is too slow")

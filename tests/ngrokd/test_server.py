@@ -15,7 +15,10 @@ import trio
 from ngrokd.server import Server
 from ngrokd.settings import Settings, settings_from
 from protocol.errors import ConfigError, Fault
+from protocol.frames import FrameDecoder, frame
+from protocol.messages import Auth, AuthResp, GoAway, Message
 from tests.kit.classic_client import ClassicClient, Wish
+from tests.kit.go_wire import Journal, Tricks, connect
 
 
 def settings(tmp_path: Path, **more: object) -> Settings:
@@ -156,6 +159,22 @@ async def test_a_draining_server_takes_no_visitors_and_waits_for_those_it_has(tm
         assert not server.stopped.is_set()
         await visitor.aclose()
         await server.stopped.wait()
+
+
+async def test_a_native_agent_is_told_that_the_server_shuts_down(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as server:
+        conn = await connect(("127.0.0.1", server.addresses["tunnel"][0].port), trusting(), Tricks(), Journal())
+        await conn.stream.send_all(frame(Auth(caps=("bye",))))
+        decoder = FrameDecoder()
+        server_says: list[Message] = []
+        while not any(isinstance(message, GoAway) for message in server_says):
+            decoder.feed(await conn.stream.receive_some())
+            while (message := decoder.next()) is not None:
+                server_says.append(message)
+                if isinstance(message, AuthResp):
+                    server.stop()
+        assert server_says[-1] == GoAway(0, "shutdown")
+        await conn.close()
 
 
 async def test_the_summary_names_real_ports_and_the_pin(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from ngrokd.edge import visitor as visitor_module
 from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
 from tests.kit.edgeworld import World, edge_world, read_exactly, read_to_end, read_until
 
@@ -261,6 +262,35 @@ async def test_a_classic_agent_does_not_hear_of_a_half_close() -> None:
         await service.send_all(OK)
         assert await read_exactly(visitor, len(OK)) == OK
         assert world.opener.starts[0].conn_id is None
+
+
+async def test_a_visitor_that_left_does_not_stay_with_a_classic_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitor_module, "STALL_SECONDS", 0.01)
+    async with edge_world() as world:
+        world.tunnel("one.test", caps=frozenset())
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        await visitor.aclose()
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await service.receive_some()
+
+
+@pytest.mark.parametrize(("method", "again"), [(b"GET", True), (b"DELETE", True), (b"POST", False)])
+async def test_a_classic_link_that_ends_without_a_byte_is_replaced_once(method: bytes, again: bool) -> None:
+    """A 1.7 client does so when a visitor comes before it has read its NewTunnel."""
+    async with edge_world() as world:
+        world.tunnel("one.test", caps=frozenset())
+        visitor = world.visitor()
+        await visitor.send_all(GET.replace(b"GET", method))
+        await (await world.stream()).aclose()
+        if again:
+            service = await world.stream()
+            assert (await read_until(service, b"\r\n\r\n")).startswith(method + b" /a?b=%20c HTTP/1.1\r\n")
+            await service.aclose()
+        assert b" 502 " in await read_until(visitor, b"\r\n")
+        assert world.no_stream()
 
 
 async def test_a_head_in_single_bytes() -> None:
