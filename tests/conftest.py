@@ -15,5 +15,5 @@ _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]  # two shared cores
 settings.register_profile(
     "fast", max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW
 )
-settings.register_profile("deep", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=_SLOW)
+settings.register_profile("deep", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=_SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
