@@ -176,7 +176,8 @@ async def test_reserved_names_are_for_their_owner(world: World, upstream: Upstre
     assert "no such token" in await command(server, "reserve", "shop", "--for", "carol", fails=True)
     assert "reserved on every server" in await command(server, "reserve", "www", "--for", "alice", fails=True)
     wild = {"wild": {"hostname": "*.demo.localhost", "proto": {"http": upstream.http_port}}}
-    await world.ngrokc(wild, server, settings={**dialect, "auth_token": alice}, name="alice")
+    owner = await world.ngrokc(wild, server, settings={**dialect, "auth_token": alice}, name="alice", online=0)
+    await owner.line(r"tunnel online.*\*\.demo\.localhost")
     refused = await world.ngrokc(
         {"y": {"hostname": "y.demo.localhost", "proto": {"http": upstream.http_port}}},
         server, settings={**dialect, "auth_token": bob}, name="bob", online=0,
@@ -259,3 +260,36 @@ async def test_backup_of_a_running_server_is_that_server(world: World, upstream:
     again = await world.ngrokd(name="again", like=server)
     await world.ngrokc(web(upstream), again, settings={"auth_token": made["token"]})  # the pin fits, too
     assert await answers(again, "test.localhost") == 200
+
+
+async def stay(server: Server, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """A visitor that has been served and keeps its connection."""
+    async with open_visitor(server.http_port, "test.localhost") as visitor:
+        assert (await visitor.ask("/x")).status == 200
+        task_status.started()
+        await trio.sleep_forever()
+
+
+async def test_limits_of_a_token(world: World, upstream: Upstream, dialect: Dialect) -> None:
+    """Requests per second: 429. Connections: 503. Bandwidth: slower, and whole. The log names the token."""
+    server = await world.ngrokd()
+    limits = ("--max-requests", "5", "--max-connections", "2", "--max-bandwidth", "200KB/s")
+    token = (await command(server, "token", "add", "busy", *limits))["token"]
+    await world.ngrokc(web(upstream), server, settings={**dialect, "auth_token": token})
+    async with open_visitor(server.http_port, "test.localhost") as visitor:
+        assert [(await visitor.ask("/x")).status for _ in range(5)] == [200] * 5
+        assert (await visitor.ask("/x")).status == 429
+        await server.line("tunnel_rate_limited.*busy|busy.*tunnel_rate_limited")
+    await trio.sleep(1)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            await nursery.start(stay, server)
+        assert await answers(server, "test.localhost") == 503
+        await server.line("a token is over its limit")
+        nursery.cancel_scope.cancel()
+    await trio.sleep(1)
+    async with open_visitor(server.http_port, "test.localhost") as visitor:
+        began = trio.current_time()
+        answer = await visitor.ask("/bytes/400000")
+        assert (answer.status, len(answer.body)) == (200, 400_000)
+        assert 1.5 < trio.current_time() - began < 4
