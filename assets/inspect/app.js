@@ -127,8 +127,8 @@ byId("help-button").addEventListener("click", help);
 
 const ACTIONS = {
   j: () => go(list.near(1)), k: () => go(list.near(-1)), ArrowDown: () => go(list.near(1)), ArrowUp: () => go(list.near(-1)),
-  Enter: () => list.selected && go(list.selected), Escape: () => { menu(false); go(""); }, r: () => detail.id && !detail.data?.obstacle && detail.replay(1).catch(() => {}),
-  e: () => detail.id && detail.edit(), p: pause, s: () => { location.hash = view === "status" ? "#/" : "#/status"; }, "?": help, "/": () => { location.hash = view === "status" ? "#/" : location.hash; byId("filter").focus(); },
+  Enter: () => list.selected && go(list.selected), Escape: () => { menu(false); go(""); }, r: () => detail.data?.request && !detail.data.obstacle && detail.replay(1).catch(() => {}),
+  e: () => detail.data?.request && detail.edit(), p: pause, s: () => { location.hash = view === "status" ? "#/" : "#/status"; }, "?": help, "/": () => { location.hash = view === "status" ? "#/" : location.hash; byId("filter").focus(); },
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;

@@ -48,6 +48,7 @@ export class Detail {
 
   draw() {
     const it = this.data;
+    if (!it.request) { this.drawConnection(it); return; }
     const focus = this.pane.contains(document.activeElement) ? document.activeElement.dataset.key : "";
     const scrolls = [...this.pane.querySelectorAll("[data-scroll]")].map((box) => [box.dataset.scroll, box.scrollTop, box.scrollTop + box.clientHeight >= box.scrollHeight - 4]);
     replace(this.pane, this.title(it), this.actions(it), this.facts(it), this.timing(it),
@@ -60,6 +61,16 @@ export class Detail {
       if (box) box.scrollTop = atEnd ? box.scrollHeight : top;
     }
     if (focus) this.pane.querySelector(`[data-key="${focus}"]`)?.focus();
+  }
+
+  /** A tcp connection, or a visitor whom no upstream took: counts and times, no bytes. */
+  drawConnection(it) {
+    const [text, style] = tag(it);
+    const what = it.kind === "tcp" ? "TCP connection" : "No upstream took this visitor";
+    replace(this.pane, h("div", { class: "title" }, this.back(), h("span", { class: `tag ${style}` }, text), h("h1", {}, what)),
+      it.failure ? h("div", { class: "note bad" }, visible(it.failure)) : null,
+      pairs([["Tunnel", it.tunnel], ["URL", it.url], ["From", it.ip], ["Began", iso(it.at)],
+        ["Lasted", it.ms === null ? "still open" : millis(it.ms)], ["From the visitor", bytes(it.up)], ["To the visitor", bytes(it.down)]]));
   }
 
   back() {

@@ -17,7 +17,7 @@ from ngrokc.inspect.content import decoded, hex_rows
 from ngrokc.inspect.copies import copy
 from ngrokc.inspect.diff import diff
 from ngrokc.inspect.mask import mask_head
-from ngrokc.inspect.model import Exchange, Half
+from ngrokc.inspect.model import Connection, Exchange, Half
 from ngrokc.inspect.query import matches, parse
 from ngrokc.inspect.replay import BODY_CAP, Edit
 from ngrokc.inspect.web.desk import Desk, desk_of
@@ -67,7 +67,10 @@ def counts(desk: Desk) -> dict[str, Any]:
 
 
 async def show_exchange(request: Request) -> Response:
-    """GET /api/exchanges/{id}?reveal="""
+    """GET /api/exchanges/{id}?reveal=: of a tcp connection, or one that no upstream took, only its row."""
+    entry = desk_of(request).store.get(request.path_params["id"])
+    if isinstance(entry, Connection):
+        return JSONResponse(row(entry))
     exchange = find(desk_of(request), request.path_params["id"])
     reveal = flag_of(request, "reveal")
     return JSONResponse(await trio.to_thread.run_sync(lambda: detail(exchange, reveal=reveal)))

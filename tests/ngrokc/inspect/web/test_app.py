@@ -9,8 +9,9 @@ import httpx
 import jsonschema
 import pytest
 
+from ngrokc.inspect.model import Connection
 from ngrokc.inspect.web.app import API, static_files
-from tests.kit.inspection import Inspection, open_inspection
+from tests.kit.inspection import ORIGIN, Inspection, open_inspection
 
 DOCUMENT: dict[str, Any] = json.loads(static_files()["openapi.json"])
 GET = b"GET /a?token=canary&x=1 HTTP/1.1\r\nHost: t\r\nCookie: a=canary\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"
@@ -57,6 +58,9 @@ async def test_answers_fit_their_schemas() -> None:
         for path in ("/api/tunnels", "/api/status", "/api/requests/http", "/api/exchanges", "/api/session"):
             value = await ask(it, path)
             assert "canary" not in json.dumps(value)
+        connection = Connection("0123456789abcdef", ORIGIN, 10.0)
+        it.inspector.store.add(connection)
+        assert (await ask(it, "/api/exchanges/{id}", id=connection.id))["kind"] == "refused"
         for id_ in (done, failed, websocket):
             for path in ("/api/requests/http/{id}", "/api/exchanges/{id}", "/api/exchanges/{id}/copy"):
                 value = await ask(it, path, id=id_)

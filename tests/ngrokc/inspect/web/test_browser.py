@@ -14,9 +14,10 @@ import pytest
 import trio
 from selenium.webdriver.common.keys import Keys
 
+from ngrokc.inspect.model import Connection
 from protocol.address import Upstream
 from tests.kit.browser import Page, open_browser, require
-from tests.kit.inspection import Inspection, open_inspection
+from tests.kit.inspection import ORIGIN, Inspection, open_inspection
 from tests.kit.upstream import open_upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -90,6 +91,12 @@ async def test_first_visit_live_list_filter_keys_and_clear() -> None:
             page.open("about:blank")
             page.open(link)
             page.shows("#detail-pane h1", "GET /pending")
+            refused = Connection("0123456789abcdef", ORIGIN, 1.0)
+            refused.failure, refused.ended_at = "upstream_refused: nothing listens there", 2.0
+            trio.from_thread.run_sync(it.inspector.store.add, refused)
+            page.open(f"{it.inspector.base_url}/#/x/{refused.id}")
+            page.shows("#detail-pane", "nothing listens there")
+            page.press("re")
             page.click("#clear")
             page.wait(lambda: not page.all(".row"))
 
