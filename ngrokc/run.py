@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -96,14 +96,17 @@ class Shell:
 
     inspector: Inspector | None
     looks: Looks | None
+    screen_over: trio.Event = field(default_factory=trio.Event)
 
     def start_readers(self, nursery: trio.Nursery, lines: Subscription, urls: Subscription) -> None:
         """Those that follow the events to their end."""
         looks = self.looks
         if looks is None:
             return
-        show = show_last if looks.screen else show_json if looks.as_json else show_lines
-        nursery.start_soon(show, lines, looks)
+        if looks.screen:
+            nursery.start_soon(show_last, lines, looks, self.screen_over)
+        else:
+            nursery.start_soon(show_json if looks.as_json else show_lines, lines, looks)
         if looks.url_file is not None:
             nursery.start_soon(keep_url_file, urls, looks.url_file, looks.complain)
 
@@ -115,7 +118,13 @@ class Shell:
             plain = looks is not None and not (looks.screen or looks.bare or looks.as_json)
             nursery.start_soon(serve_inspector, self.inspector, agent, looks.write if looks and plain else None)
         if looks is not None and looks.screen:
-            nursery.start_soon(Screen(agent, self.inspector, stop.cancel).run)
+            nursery.start_soon(self._screen, Screen(agent, self.inspector, stop.cancel))
+
+    async def _screen(self, screen: Screen) -> None:
+        try:
+            await screen.run()
+        finally:
+            self.screen_over.set()
 
 
 async def _until_stopped(agent: Agent, stop: trio.CancelScope) -> int:

@@ -67,12 +67,13 @@ async def show_json(events: Subscription, looks: Looks) -> None:
         looks.write(json_line(event))
 
 
-async def show_last(events: Subscription, looks: Looks) -> None:
-    """Beside the screen: nothing, until it is over; then why, since the screen took its words with it."""
+async def show_last(events: Subscription, looks: Looks, over: trio.Event) -> None:
+    """Beside the screen: nothing, until it is `over`; then why, since the screen took its words with it."""
     last: Event | None = None
     async for event in events:
         if isinstance(event, StateChanged) or (isinstance(event, Notice) and event.level in ("warning", "error")):
             last = event
+    await over.wait()
     line = None if last is None else describe(last)
     if line is not None:
         looks.write(line)

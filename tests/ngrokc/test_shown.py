@@ -60,7 +60,19 @@ async def test_json_lines() -> None:
 
 
 async def test_after_the_screen_the_reason_remains() -> None:
-    assert (await told(show_last))[0] == ["closed: why"]
+    over = trio.Event()
+    out: list[str] = []
+    bus = EventBus()
+    with bus.subscribe() as events:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(show_last, events, Looks(out.append, out.append), over)
+            for event in EVENTS:
+                bus.publish(event)
+            bus.close()
+            await trio.testing.wait_all_tasks_blocked()
+            assert out == []
+            over.set()
+    assert out == ["closed: why"]
 
 
 async def test_the_file_with_the_url(tmp_path: Path) -> None:
