@@ -4,9 +4,9 @@
     connect, "take"          ------------>  (same user only)
                              <------------  batches of sockets with what each is, and the names that are online
     gets itself ready
-    "ready"                  ------------>  stops accepting, finishes its books, lets the state go
+    "ready"                  ------------>  finishes its books, lets the state go
                              <------------  "released"
-    opens the state, accepts                tells its agents to come over, finishes what runs, ends
+    opens the state, accepts                stops accepting, tells its agents to come over, finishes what runs, ends
 
 Until "ready" nothing has changed for the predecessor: a successor that fails leaves it as it was. New connections wait in
 the kernel's queue between the two. Messages are a length (4 bytes, little-endian) and JSON; sockets ride on their batch.

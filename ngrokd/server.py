@@ -332,15 +332,14 @@ class Server:
 
         async def release() -> None:
             self.log.info("another ngrokd takes over")
-            self._replaced = True
-            self._sockets = {}
-            self.stop()
             self._keeping_scope.cancel()
             await self._kept.wait()
             await parts.keeping.aclose()
 
         try:
             await serve_handover(state.file(HANDOVER), estate, release)
+            self._replaced = True
+            self.stop()
         except OSError as error:
             self.log.warning("no hot restart here", reason=error.strerror or str(error))
 
@@ -410,8 +409,12 @@ class Server:
             self._notifier.stopping(f"finishing what runs, {grace:g} s at most")
         self.log.info("stopping", visitors=self.live_visitors, grace=grace)
         registry = parts.services.registry
+        if parts.office.operator is not None:
+            parts.office.operator.draining = True
         for session in registry.sessions():
-            session.control.send(GoAway(int(grace), "shutdown"))
+            session.control.send(GoAway(int(grace), "restart" if self._replaced else "shutdown"))
+            if self._replaced and not session.caps:
+                session.control.end("restart")  # 1.7 knows no farewell: it comes over when its link ends
         with trio.move_on_after(grace):
             while self.live_visitors:  # noqa: ASYNC110 - only now, and the edges need not know that somebody waits
                 await trio.sleep(DRAIN_LOOK)
