@@ -54,7 +54,7 @@ class Journal:
         self.started = time.time()
         self._meters: dict[str, TunnelMeters] = {}
         self._open: dict[str, ConnectionOpened] = {}
-        self._tapped: set[str] = set()
+        self._tapped: dict[str, None] = {}
         self._sessions = 0
 
     def meters(self, tunnel: str) -> TunnelMeters:
@@ -66,9 +66,10 @@ class Journal:
         return found
 
     def tapped(self, conn_id: str) -> None:
-        """This connection has a tap: its failures show there."""
-        if conn_id in self._open:
-            self._tapped.add(conn_id)
+        """This connection has a tap: its failures show there. Comes before the event of its opening is read."""
+        self._tapped[conn_id] = None
+        if len(self._tapped) > OPEN:
+            del self._tapped[next(iter(self._tapped))]
 
     def exchange_done(self, exchange: Exchange) -> None:
         if exchange.state == "done" and exchange.kind == "http" and exchange.ended_at is not None:
@@ -107,9 +108,7 @@ class Journal:
         self.meters(event.tunnel).gauge += 1
         self._open[event.conn_id] = event
         if len(self._open) > OPEN:
-            old = next(iter(self._open))
-            del self._open[old]
-            self._tapped.discard(old)
+            del self._open[next(iter(self._open))]
 
     def _closed(self, event: ConnectionClosed) -> None:
         meters = self.meters(event.tunnel)
@@ -117,7 +116,7 @@ class Journal:
         meters.connections.mark(time.monotonic(), event.seconds)
         opened = self._open.pop(event.conn_id, None)
         tapped = event.conn_id in self._tapped
-        self._tapped.discard(event.conn_id)
+        self._tapped.pop(event.conn_id, None)
         if event.failure is None or tapped or opened is None:
             return
         protocol = opened.url.partition("://")[0]
