@@ -178,6 +178,14 @@ class Peers:
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=bench"]
         subprocess.run(["openssl", "req", "-x509", *curve, "-keyout", *out], check=True, capture_output=True)
 
+    def pin(self, name: str, cores: set[int]) -> None:
+        """Let the processes of that name, and their children, run on these cores only."""
+        for process in self.processes:
+            if process.name == name:
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                for pid in (process.pid, *map(int, children)):
+                    os.sched_setaffinity(pid, cores)
+
     def start_services(self) -> None:
         """iperf3 and the kit's private service."""
         self.iperf = free_port()
