@@ -186,6 +186,7 @@ class _Visitor:
         self._relay: Relay | None = None
         self._verdict: FrameDecoder | None = None
         self._early = 0  # bytes sent up before the verdict
+        self._ended_early = False
         self._cancel = ignore
         self._too_late = reactor.timer(self._no_verdict)
         self.peer = ("", 0)
@@ -249,7 +250,7 @@ class _Visitor:
     def _send_early(self) -> None:
         """The visitor's bytes and its end need not wait for the verdict: a service may say nothing before it has all."""
         stream = self._stream
-        if stream is None or self._verdict is None:
+        if stream is None or self._verdict is None or self._ended_early:
             return
         try:
             while view := self._port.read():
@@ -260,7 +261,8 @@ class _Visitor:
                     self._port.unread(view[taken:])
                     return
             if view is not None:
-                stream.end_writing()  # the port shows its end again to the relay, which says the same once more
+                stream.end_writing()
+                self._ended_early = True
         except PortBroken as error:
             self._finish(str(error))
 
@@ -296,7 +298,9 @@ class _Visitor:
     # -- the relay
     def _join(self, stream: Port) -> None:
         relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
-        if not self._tunnel.session.caps:
+        if self._ended_early:
+            relay.visitor_has_ended()
+        elif not self._tunnel.session.caps:
             relay.hold_visitors_end()
         relay.start()
 

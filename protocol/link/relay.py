@@ -72,6 +72,10 @@ class _Flow:
         self._source.on_readable = self.pump
         self._sink.on_writable = self.pump
 
+    def over(self) -> None:
+        """Nothing comes in this direction any more."""
+        self._ended = True
+
     def pump(self) -> None:
         """Move what can be moved now, a bounded amount."""
         if self._ended:
@@ -237,6 +241,10 @@ class Relay:
         upstream, because a 1.7 agent drops the rest of the answer then. (Never to pass it on would keep the service of a
         visitor that simply closed waiting for ever.)"""
         self._up.holds_end = True
+
+    def visitor_has_ended(self) -> None:
+        """Before `start`: the visitor's bytes and its end have been passed on already."""
+        self._up.over()
 
     def greet(self, greeting: bytes) -> None:
         """Before `start`: bytes for the visitor that leave in one write with the upstream's first ones, or its end. They

@@ -193,7 +193,11 @@ async def test_a_visitors_end_need_not_wait_for_the_verdict() -> None:
         assert await stream.receive_some() == b"all"
         assert await stream.receive_some() == b""  # a service that answers only now keeps its agent's verdict back
         await stream.send_all(frame(StartProxyResp()) + b"answer")
+        await stream.aclose()
         assert await visitor.receive_some() == b"answer"
+        assert await visitor.receive_some() == b""
+        await until_left(w)
+        assert (w.tunnel.traffic.up, w.tunnel.traffic.down) == (3, 6)
 
 
 @pytest.mark.parametrize(
