@@ -37,7 +37,7 @@ class Tap(Protocol):
     def down_ended(self) -> None: ...
 
     def closed(self, reason: str | None) -> None:
-        """The relay is over; None for an orderly end."""
+        """The relay is over; None for an orderly end, else what failed, with its side in front where that is known."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -326,6 +326,6 @@ class Relay:
             else:
                 port.abort()
         if self._tap is not None:
-            self._tap.closed(failure)
+            self._tap.closed(f"{side}: {failure}" if failure is not None and side else failure)
         end = RelayEnd(self._up.count, self._down.count, self.reactor.refresh() - self._started, failure, side)
         self._on_end(end)
