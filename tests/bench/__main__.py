@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.figures import GROUPS, Bench
 from tests.bench.peers import ROOT, BenchFailed, Peers, raise_descriptor_limit
-from tests.bench.report import Figure, as_json, markdown, svg, table
+from tests.bench.report import Figure, as_json, goals, into_readme, markdown, svg, table
 
 PICTURED = ("keep-alive", "close", "lone", "bulk-up", "bulk-down")
 TOOLS = ("nginx", "wrk", "iperf3", "openssl")
@@ -95,6 +95,13 @@ def write(figures: list[Figure], facts: dict[str, object], directory: Path) -> N
     }
     (directory / "bench-results.json").write_text(json.dumps(results, indent=1) + "\n")
     (directory / "docs" / "bench.md").write_text(markdown(figures))
+    readme = directory / "README.md"
+    if readme.exists():
+        remark = (
+            f"{results['when']} UTC, {machine['cores']} cores, Python {machine['python']}, load {facts['load_before']:.1f} "
+            "before the run; the median of three. A ratio is to the peer that the line names, in the same run."
+        )
+        readme.write_text(into_readme(readme.read_text(), goals(figures, remark)))
     if pictured := [figure for figure in figures if figure.key in PICTURED]:
         (directory / "docs" / "bench.svg").write_text(svg(pictured))
 

@@ -96,6 +96,29 @@ def markdown(figures: Iterable[Figure]) -> str:
     return "\n".join(lines) + "\n"
 
 
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+
+
+def goals(figures: Iterable[Figure], remark: str) -> str:
+    """What the README shows: each goal with its value."""
+    lines = ["| figure | measured | must | aim | |", "|---|---|---|---|---|"]
+    for figure in figures:
+        for verdict in figure.verdicts:
+            sign = "at least" if verdict.at_least else "at most"
+            aim = "" if verdict.aim is None else f"{verdict.aim:g}"
+            word = "aim reached" if verdict.aimed else "met" if verdict.met else "missed"
+            cells = (f"{figure.title}: {verdict.text}", number(verdict.value), f"{sign} {verdict.must:g}", aim, word)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", remark])
+
+
+def into_readme(text: str, section: str) -> str:
+    """`text` with what stands between the two marks replaced; unchanged when there are none."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n{section}\n{end}{after}" if begin and end else text
+
+
 def as_json(figures: Iterable[Figure]) -> list[dict[str, object]]:
     return [
         {

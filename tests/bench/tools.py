@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from tests.bench.peers import HERE, SMALL, BenchFailed
 from tests.kit.patterns import blocks, digest
 
-
 # How an iperf3 server that is still saying goodbye to its last client turns the next one away; it has one at a time.
 BUSY = ("busy", "closed unexpectedly", "unable to receive control message")
 
