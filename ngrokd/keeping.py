@@ -117,3 +117,5 @@ async def _say_who_may_come(keeping: Keeping, reservations: Sequence[object]) ->
     tokens = len(await keeping.store.tokens())
     if tokens:
         keeping.log.info("agents need a token", tokens=tokens, reservations=len(reservations))
+    else:
+        keeping.log.info("no tokens yet; for agents on other machines make one with: ngrokd token add NAME")
