@@ -5,15 +5,37 @@ import { bytes, clock, iso, millis } from "./format.js";
 
 const nano = (value, count) => (count ? millis(value / 1e6) : "–");
 
+/** Each second, but only the parts that changed: codes are not fetched anew, selections and scroll positions stay. */
 export function drawStatus(pane, it) {
-  const focus = pane.contains(document.activeElement) ? document.activeElement.dataset.key : "";
-  const top = pane.scrollTop;
-  replace(pane,
-    h("div", { class: "grid" }, session(it), latency(it)),
-    h("section", { class: "card" }, h("h2", {}, "Tunnels"), tunnels(it)),
-    h("section", { class: "card" }, h("h2", {}, "History"), history(it)));
-  pane.scrollTop = top;
-  if (focus) pane.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+  if (!pane.firstChild) {
+    replace(pane, h("div", { class: "grid" }, h("section", { class: "card" }), h("section", { class: "card" })),
+      h("section", { class: "card" }), h("section", { class: "card" }));
+  }
+  const [first, second, third, fourth] = pane.querySelectorAll(".card");
+  part(first, { ...it, history: 0, tunnels: 0, latencies: 0 }, () => session(it));
+  part(second, [it.latency, it.latencies], () => latency(it));
+  part(third, it.tunnels, () => [h("h2", {}, "Tunnels"), tunnels(it)]);
+  part(fourth, it.history, () => [h("h2", {}, "History"), history(it)]);
+}
+
+function part(box, value, build) {
+  const sign = JSON.stringify(value);
+  if (box.sign === sign) return;
+  box.sign = sign;
+  const focus = box.contains(document.activeElement) ? document.activeElement.dataset.key : "";
+  const [left, top] = [box.querySelector(".wide")?.scrollLeft ?? 0, box.querySelector(".history")?.scrollTop ?? 0];
+  replace(box, build());
+  if (left) box.querySelector(".wide").scrollLeft = left;
+  if (top) box.querySelector(".history").scrollTop = top;
+  if (focus) box.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+}
+
+const codes = new Map(); // url -> its picture, made once
+function code(one) {
+  if (!codes.has(one.public_url)) {
+    codes.set(one.public_url, h("img", { class: "qr", src: `/api/tunnels/${encodeURIComponent(one.name)}/qr`, alt: `QR code of ${one.public_url}` }));
+  }
+  return codes.get(one.public_url);
 }
 
 function table(rows) {
@@ -22,14 +44,14 @@ function table(rows) {
 
 function session(it) {
   const lost = it.counts.missed ? `, ${it.counts.missed} passed unseen under load` : "";
-  return h("section", { class: "card" }, h("h2", {}, "Session"), table([
+  return [h("h2", {}, "Session"), table([
     ["State", it.reason ? `${it.state}: ${it.reason}` : it.state],
     ["Server", it.server], ["Version", `${it.version || "?"} / ${it.server_version || "?"}`],
     ["Reconnects", String(it.reconnects)], ["Running for", millis(it.uptime * 1000)],
     ["Connections", `${it.connections}, ${it.active} open`], ["Traffic", `${bytes(it.up)} up, ${bytes(it.down)} down`],
     ["Inspected", `${it.counts.captured}, ${it.counts.kept} kept in ${bytes(it.counts.memory)} and ${bytes(it.counts.disk)} on disk${lost}`],
     ...(it.counts.trouble ? [["Trouble", it.counts.trouble]] : []),
-  ]));
+  ])];
 }
 
 function latency(it) {
@@ -37,9 +59,9 @@ function latency(it) {
   const now = it.latency === null ? "not measured yet" : millis(it.latency * 1000);
   const most = Math.max(...values, 1e-6);
   const points = values.map((value, at) => `${(at / Math.max(values.length - 1, 1)) * 100},${29 - (value / most) * 27}`).join(" ");
-  return h("section", { class: "card" }, h("h2", {}, "Latency of the link"), h("p", {}, now),
+  return [h("h2", {}, "Latency of the link"), h("p", {}, now),
     values.length > 1 ? svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": `the last ${values.length} round trips, at most ${millis(most * 1000)}` }, svg("polyline", { points }))
-      : h("p", { class: "soft" }, "A curve appears after some round trips"));
+      : h("p", { class: "soft" }, "A curve appears after some round trips")];
 }
 
 function tunnels(it) {
@@ -48,7 +70,7 @@ function tunnels(it) {
   return h("div", { class: "wide", tabindex: "0" }, h("table", {}, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, it.tunnels.map((one) => {
       const { conns, http } = one.metrics;
-      const state = one.state === "online" ? h("img", { class: "qr", loading: "lazy", src: `/api/tunnels/${encodeURIComponent(one.name)}/qr`, alt: `QR code of ${one.public_url}` })
+      const state = one.state === "online" ? code(one)
         : h("span", { class: "tag fail", title: one.message }, one.state);
       const cells = [...["p50", "p90", "p95", "p99"].map((p) => nano(conns[p], conns.count)), http.count, ...["p50", "p90", "p95", "p99"].map((p) => nano(http[p], http.count))];
       return h("tr", {}, h("td", {}, state), h("td", {}, visible(one.name)),

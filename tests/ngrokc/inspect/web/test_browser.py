@@ -14,6 +14,7 @@ import pytest
 import trio
 from selenium.webdriver.common.keys import Keys
 
+from ngrokc.events import StateChanged
 from ngrokc.inspect.model import Connection
 from protocol.address import Upstream
 from tests.kit.browser import Page, open_browser, require
@@ -348,5 +349,23 @@ async def test_ten_thousand_a_minute_stay_smooth() -> None:
             page.shows("#rows", "/n/1499")
             assert len(page.all(".row")) < 60
             assert page.run("return window.worst") < 1500
+
+        await browse(steps)
+
+
+async def test_the_status_view_changes_only_where_something_changed() -> None:
+    async with open_inspection() as it:
+        it.agent.events.publish(StateChanged("reconnecting", "the link was <b>lost</b>"))
+
+        def steps(page: Page) -> None:
+            page.open(it.inspector.login_url)
+            page.press("s")
+            page.shows("#status-pane", "the link was <b>lost</b>")
+            page.shows("#status-pane", "http://test.example.me")
+            page.wait(lambda: page.run("return document.querySelector('#status-pane .qr')?.naturalWidth"))
+            page.run("document.querySelector('#status-pane .qr').marked = true")
+            trio.from_thread.run_sync(it.agent.events.publish, StateChanged("online", "again"))
+            page.shows("#status-pane .history", "again")
+            assert page.run("return document.querySelector('#status-pane .qr').marked")
 
         await browse(steps)
