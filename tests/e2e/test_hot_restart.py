@@ -161,7 +161,7 @@ async def test_rolling_restarts_under_load(world: World, upstream: Upstream) -> 
             nursery.start_soon(uploads, tally)
             nursery.start_soon(websockets, tally)
         for number in range(ROLLING):
-            await trio.sleep(2 if ROLLING < 5 else 5)
+            await trio.sleep(2)
             old.append(await world.ngrokd("-grace=8", "-takeOver", name=f"ngrokd-{number}", like=server))
         await trio.sleep(2)
         tally.over = True

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,46 @@ async def start_server(world: World, *flags: str) -> Server:
     server = await world.start(Server, "ngrokd", inside(SERVER, script("ngrokd"), *flags, "-logFormat=json"))
     server.pin = json.loads(await server.line("ngrokd is up"))["fingerprint"]
     return server
+
+
+@pytest.fixture
+def developer() -> Iterator[str]:
+    """One machine with the two lines of the README in its /etc/hosts."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("curl"):
+        pytest.skip("needs root, ip and curl")
+    name = "ngt-developer"
+    hosts = Path("/etc/netns", name)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(machine(name, None))
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no network namespaces here: {error.stderr!r}")
+        hosts.mkdir(parents=True)
+        stack.callback(shutil.rmtree, hosts)
+        (hosts / "hosts").write_text("127.0.0.1 localhost\n127.0.0.1 ngrok.me\n127.0.0.1 test.ngrok.me\n")
+        yield name
+
+
+async def test_the_loop_of_the_developer_guide(developer: str, world: World) -> None:
+    """The commands of the README as they stand, certificates included."""
+    state = ("env", f"STATE_DIRECTORY={world.path}/state")  # not /var/lib/ngrokd, which may be in use
+    server = await world.start(Server, "ngrokd", inside(developer, *state, script("ngrokd"), "-domain", "ngrok.me"))
+    await server.line("ngrokd is up")
+    python = inside(developer, "env", f"PYTHONPATH={ROOT}", script("python"))
+    service = await world.start(Program, "service", [*python, "-m", "tests.kit.upstream", "--port", "8080"])
+    service.expected_code = None
+    await service.line("8080")
+    shutil.copy(ROOT / "debug.yml", world.path)
+    for words in (("start", "test"), ("-subdomain=test", "8080")):
+        command = inside(developer, script("ngrokc"), "-config=debug.yml", "-log=ngrok.log", *words)
+        agent = await world.start(Agent, "ngrokc", command)
+        await agent.line("http://test.ngrok.me")
+        for url in ("http://test.ngrok.me/a", "https://test.ngrok.me/a")[: 1 if words[0] == "start" else 2]:
+            visit = inside(developer, "curl", "-sSk", "--max-time", "10", url)
+            seen = subprocess.run(visit, capture_output=True, text=True, check=True).stdout
+            assert '"target": "/a"' in seen
+        await agent.stop()
+    assert (world.path / "ngrok.log").read_text()
 
 
 async def test_from_machine_to_machine(machines: None, world: World) -> None:
