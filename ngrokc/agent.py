@@ -74,8 +74,8 @@ class Agent:
         self.settings = settings
         self.events = EventBus()
         plain = settings.proxy is None and not settings.token
-        tls = ClientTls(ca=settings.ca, pin=_pin(settings), loopback=plain, notify=self._warn)
-        self._reactor = _new_reactor()
+        tls = ClientTls(ca=settings.ca, pin=pin_of(settings), loopback=plain, notify=self._warn)
+        self._reactor = new_reactor()
         visitors = Visitors(self._reactor, self.events, self._spawn, observer)
         dialer = ServerDialer(settings.server, tls, settings.proxy, self._reactor)
         self._shared = Shared(
@@ -266,7 +266,7 @@ def _reason(error: Fault | PortBroken) -> tuple[str, str]:
     return (error.message, error.hint) if isinstance(error, Fault) else (str(error), "")
 
 
-def _pin(settings: AgentSettings) -> str:
+def pin_of(settings: AgentSettings) -> str:
     """The pin that was given, else the one that the token carries: who has a token of ours knows its server."""
     if settings.pin or settings.ca:
         return settings.pin
@@ -274,6 +274,6 @@ def _pin(settings: AgentSettings) -> str:
     return token.pin if token is not None else ""
 
 
-def _new_reactor() -> Reactor:
+def new_reactor() -> Reactor:
     """The fast reactor where there is one. A defect in a callback ends the agent loudly."""
     return epoll.EpollReactor() if epoll.available else tasks.TaskReactor()

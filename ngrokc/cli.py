@@ -7,9 +7,12 @@ checked before anything connects. Exit codes: 0 stopped by the user, 1 usage or 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +59,36 @@ def _do(request: Request) -> int:
     if request.command == "list":
         names = read_config(request, os.environ).tunnels
         return _print("\n".join(names)) if names else EXIT_OK
+    if request.command == "config":
+        return _print(_config(request))
+    if request.command == "check":
+        return _check(make_plan(replace(request, command="start-all"), os.environ), request)
     return _serve(make_plan(request, os.environ), request)
+
+
+def _config(request: Request) -> str:
+    from ngrokc import origins
+
+    found = list(origins.values(read_config(request, os.environ), request, os.environ))
+    return origins.show(found, origin=request.switch("origin"))
+
+
+def _check(plan: Plan, request: Request) -> int:
+    """Print each finding as it comes; 1 when something failed."""
+    import trio
+
+    from ngrokc import check
+
+    failed = False
+
+    async def look() -> None:
+        nonlocal failed
+        async for finding in check.findings(plan):
+            failed = failed or finding.state == "fail"
+            _print(json.dumps(asdict(finding)) if request.switch("json") else check.line(finding))
+
+    trio.run(look)
+    return EXIT_USAGE if failed else EXIT_OK
 
 
 def _serve(plan: Plan, request: Request) -> int:
@@ -80,7 +112,7 @@ def _serve(plan: Plan, request: Request) -> int:
         looks = _looks(request, lines.write)
     settle_collector()
     try:
-        return trio.run(run_agent, plan, sink.logger, looks)
+        return trio.run(run_agent, plan, sink.logger, looks, partial(make_plan, request, os.environ))
     finally:
         if lines is not None:
             lines.close()

@@ -34,15 +34,16 @@ VALUED = MappingProxyType({
 })  # fmt: skip
 SWITCHES = MappingProxyType({
     "qr": "print the QR code of each URL",
-    "json": "print what happens as JSON lines on stdout instead",
+    "json": "print what happens as JSON lines on stdout instead; also behind check",
+    "origin": "behind `config show`: where each value comes from",
 })  # fmt: skip
-COMMANDS = ("start", "start-all", "list", "version", "help")
+COMMANDS = ("start", "start-all", "list", "check", "config", "version", "help")
 ONLY_PORT_FORM = ("httpauth", "subdomain", "hostname", "proto", "remotePort")
 LEVELS = ("FINEST", "FINE", "DEBUG", "TRACE", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 USAGE = """Usage: ngrokc [options] PORT-OR-ADDRESS
        ngrokc [options] start NAME...
-       ngrokc [options] start-all | list | version | help
+       ngrokc [options] start-all | list | check | config show | version | help
 
 Make a service on this machine public through your own ngrokd.
 
@@ -120,7 +121,11 @@ def _command_form(positional: tuple[str, ...], given: dict[str, str]) -> Request
     command, arguments = positional[0], positional[1:]
     if command == "start" and not arguments:
         raise click.UsageError("start needs the name of a tunnel from the configuration file; all of them: start-all")
-    if command != "start" and arguments:
+    if command == "config" and arguments != ("show",):
+        raise click.UsageError("config knows one word: ngrokc config show")
+    if "origin" in given and command != "config":
+        raise click.UsageError("-origin: only behind `ngrokc config show`")
+    if command not in ("start", "config") and arguments:
         raise click.UsageError(f"{command} takes nothing behind it, found {arguments[0]!r}")
     misplaced = [name for name in ONLY_PORT_FORM if name in given]
     if command in ("start", "start-all") and misplaced:

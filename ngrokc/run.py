@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -19,6 +20,7 @@ from ngrokc.identity import Identity, identity_key, open_identity, state_directo
 from ngrokc.inspect.inspector import Inspector
 from ngrokc.observe import make_inspector, serve_inspector
 from ngrokc.plan import Plan
+from ngrokc.reload import Reloader
 from ngrokc.screen import Screen
 from ngrokc.shown import Looks, keep_url_file, show_json, show_last, show_lines
 from ngrokc.token_file import save_token
@@ -52,14 +54,14 @@ def settings_of(plan: Plan, identity: Identity) -> AgentSettings:
     )
 
 
-async def run_agent(plan: Plan, log: Log, looks: Looks | None) -> int:
-    """Serve until a signal or a final refusal; the exit code. `looks` says what stdout shows, None for nothing. Raises
-    ConfigError."""
+async def run_agent(plan: Plan, log: Log, looks: Looks | None, reread: Callable[[], Plan] | None = None) -> int:
+    """Serve until a signal or a final refusal; the exit code. `looks` says what stdout shows, None for nothing; `reread`
+    makes the plan anew at SIGHUP. Raises ConfigError."""
     inspector = make_inspector(plan)
     identity = identity_of(plan)
     try:
         agent = Agent(settings_of(plan, identity), plan.tunnels, observer=inspector)
-        return await _serve(agent, plan, log, Shell(inspector, looks))
+        return await _serve(agent, plan, log, Shell(inspector, looks, reread))
     finally:
         identity.close()
 
@@ -82,6 +84,8 @@ async def _serve(agent: Agent, plan: Plan, log: Log, shell: Shell) -> int:
                     readers.start_soon(_keep_token, plan, logins, log)
                 async with trio.open_nursery() as beside:
                     shell.start_beside(beside, agent, stop)
+                    if shell.reread is not None:
+                        beside.start_soon(_reload_on_signal, Reloader(agent, plan, shell.reread, log, beside))
                     code = await _until_stopped(agent, stop)
                     beside.cancel_scope.cancel()
                 agent.events.close()
@@ -96,6 +100,7 @@ class Shell:
 
     inspector: Inspector | None
     looks: Looks | None
+    reread: Callable[[], Plan] | None = None
     screen_over: trio.Event = field(default_factory=trio.Event)
 
     def start_readers(self, nursery: trio.Nursery, lines: Subscription, urls: Subscription) -> None:
@@ -144,6 +149,16 @@ async def _on_signals(stop: trio.CancelScope, *, task_status: trio.TaskStatus[No
         task_status.started()
         async for _ in signals:
             stop.cancel()
+
+
+async def _reload_on_signal(reloader: Reloader) -> None:
+    """SIGHUP: tunnels that changed are closed and opened."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is None:
+        return  # Windows has none
+    with trio.open_signal_receiver(number) as signals:
+        async for _ in signals:
+            await reloader.reload()
 
 
 async def _keep_token(plan: Plan, events: Subscription, log: Log) -> None:
