@@ -18,10 +18,11 @@ class HeadReader:
     all the same, that is not the parser's business.
     """
 
-    __slots__ = ("_head", "_raw", "_seen", "rest")
+    __slots__ = ("_head", "_raw", "_seen", "ended", "rest")
 
     def __init__(self) -> None:
         self.rest = b""
+        self.ended = False  # the visitor said that nothing more comes
         self._seen = 0  # bytes of `rest` that hold no end of a head: not searched again
         self._raw = b""
         self._head: RequestHead | None = None
@@ -34,6 +35,7 @@ class HeadReader:
         data = self.rest
         if data == self._raw and data:
             self.rest = b""
+            self._seen = 0  # it may have come in pieces
             return self._head
         end = head_end(data, 0, self._seen)
         if end < 0:

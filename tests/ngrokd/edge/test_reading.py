@@ -57,3 +57,17 @@ def test_the_same_bytes_give_the_same_head_and_others_do_not() -> None:
     assert heads[0] is heads[1]
     assert [head.target for head in heads if head is not None] == [b"/1", b"/1", b"/9", b"/1"]
     assert reader.rest == SECOND
+
+
+def test_a_head_that_repeats_itself_in_pieces_leaves_no_trace() -> None:
+    reader = HeadReader()
+    reader.feed(SECOND)
+    assert reader.next() is not None
+    reader.feed(SECOND[:-2])
+    assert reader.next() is None
+    reader.feed(SECOND[-2:])
+    assert reader.next() is not None
+    reader.feed(FIRST)
+    head = reader.next()
+    assert head is not None
+    assert head.target == b"/1"
