@@ -12,8 +12,10 @@ The contract, and its first tests:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from protocol.link.port import WOULD_BLOCK, Port, PortBroken
@@ -302,9 +304,13 @@ class Relay:
 
     def flow_ended(self, flow: _Flow) -> None:
         if self._tap is not None:
-            (self._tap.up_ended if flow is self._up else self._tap.down_ended)()
+            self._tell(self._tap.up_ended if flow is self._up else self._tap.down_ended)
         if self._up._ended and self._down._ended:  # noqa: SLF001 - the relay and its flows are one piece
             self._finish(None, "")
+
+    def _tell(self, news: Callable[[], None]) -> None:
+        with contextlib.suppress(Exception):  # an observer's defect must not touch traffic
+            news()
 
     def fail(self, source: Port, sink: Port, error: PortBroken) -> None:
         broken = sink if isinstance(error, _SinkBroken) else source
@@ -317,6 +323,8 @@ class Relay:
         if self._over:
             return
         self._over = True
+        self._up.over()  # one of them may be about to have its next turn
+        self._down.over()
         for timer in (self._timer, self._held):
             if timer is not None:
                 timer.clear()
@@ -326,6 +334,6 @@ class Relay:
             else:
                 port.abort()
         if self._tap is not None:
-            self._tap.closed(f"{side}: {failure}" if failure is not None and side else failure)
+            self._tell(partial(self._tap.closed, f"{side}: {failure}" if failure is not None and side else failure))
         end = RelayEnd(self._up.count, self._down.count, self.reactor.refresh() - self._started, failure, side)
         self._on_end(end)

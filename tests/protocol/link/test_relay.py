@@ -252,3 +252,48 @@ async def test_a_held_end_is_passed_on_when_the_answer_falls_silent(autojump_clo
         assert await service.receive_some() == b""  # a visitor that is gone must not keep its service for ever
         assert HELD_SECONDS * 1.9 < trio.current_time() - began <= HELD_SECONDS * 2.1
         relay.abort("the test is over")
+
+
+@on_both
+@pytest.mark.parametrize("ports", ["plain", "tls-client"])
+async def test_a_relay_that_ended_within_a_turn_does_no_more_in_it(kind: str, ports: str) -> None:
+    async with joined(kind, ports) as both:
+        await both.upstream.send_all(b"x")
+        assert await both.visitor.receive_some() == b"x"
+        with both.reactor.turn():
+            both.reactor.soon(both.relay._down.pump)  # as after many reads: the others have their turn first
+            both.relay.abort("the other direction failed")
+        await both.end()
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@on_both
+async def test_a_visitor_that_resets_while_its_download_is_stuck_ends_the_relay_with_a_reset(kind: str) -> None:
+    async with joined(kind, "tls-server") as both, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await both.upstream.send_all(BIG * 4)
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        both.visitor.port.abort()
+        end = await both.end()
+        assert end.failure is not None
+        assert end.side == "visitor"
+
+
+class RudeTap(Recorder):
+    def up_ended(self) -> None:
+        raise RuntimeError("a defect of the inspector")
+
+    def closed(self, reason: str | None) -> None:
+        raise RuntimeError("another one")
+
+
+@on_both
+async def test_a_tap_that_fails_at_the_end_is_left_alone_too(kind: str) -> None:
+    async with joined(kind, tap=RudeTap()) as both:
+        await both.visitor.send_eof()
+        await both.upstream.send_eof()
+        assert (await both.end()).failure is None
