@@ -129,6 +129,9 @@ class Port(abc.ABC):
     async def wait_writable(self) -> None:
         """For the async face: until `write` may take something."""
 
+    async def flushed(self) -> None:  # noqa: B027 - most ports keep nothing
+        """For the async face: until what `write` took has left buffers that nobody else would empty."""
+
     @property
     @abc.abstractmethod
     def peer(self) -> tuple[str, int] | None:

@@ -60,6 +60,7 @@ class PortStream(trio.abc.HalfCloseableStream):
                 rest = rest[taken:]
                 if rest:
                     await self.port.wait_writable()
+            await self.port.flushed()
         except PortBroken as error:
             raise trio.BrokenResourceError(str(error)) from error
         finally:

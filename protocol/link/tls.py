@@ -81,6 +81,7 @@ class TlsPort(TlsBase):
     __slots__ = (
         "_ciphertext",
         "_ending",
+        "_failure",
         "_incoming",
         "_lingering",
         "_outgoing",
@@ -110,6 +111,7 @@ class TlsPort(TlsBase):
         self._unsent = memoryview(b"")
         self._ciphertext: memoryview | None = None  # the read buffer of a task's port; a reactor's uses its shared one
         self._ending = False
+        self._failure: str | None = None  # the kernel tells of a reset once, and of an end of file from then on
         self._socket_ended = False
         self._lingering = False  # closed by its owner, the rest of the ciphertext still on its way
         self.clean_end = True
@@ -152,7 +154,7 @@ class TlsPort(TlsBase):
     # -- ciphertext
     def _fill(self) -> int:
         """Read ciphertext once: the count, 0 at the end, WOULD_BLOCK."""
-        if self._drained and self._reactor is not None:
+        if self._drained and self._reactor is not None and self._failure is None:
             return WOULD_BLOCK
         room = self._cipher_room()
         try:
@@ -161,8 +163,10 @@ class TlsPort(TlsBase):
             self._drained = True
             return WOULD_BLOCK
         except OSError as error:
-            raise PortBroken(f"read: {error.strerror or error}") from error
+            self._failure = f"read: {error.strerror or error}"
+            raise PortBroken(self._failure) from error
         if count == 0:
+            self._check_failure()
             self._incoming.write_eof()
             self._socket_ended = True
         else:
@@ -178,6 +182,10 @@ class TlsPort(TlsBase):
             self._ciphertext = memoryview(bytearray(RECORD_BYTES + 512))
         return self._ciphertext
 
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise PortBroken(self._failure)
+
     def _flush(self) -> bool:
         """Send ciphertext; whether all of it went out."""
         while True:
@@ -191,7 +199,8 @@ class TlsPort(TlsBase):
                 return False
             except OSError as error:
                 self._unsent = memoryview(b"")
-                raise PortBroken(f"write: {error.strerror or error}") from error
+                self._failure = f"write: {error.strerror or error}"
+                raise PortBroken(self._failure) from error
             self._unsent = self._unsent[count:]
             if self._unsent:
                 return False
@@ -221,6 +230,10 @@ class TlsPort(TlsBase):
             self.clean_end = False
         except ssl.SSLError as error:
             raise self._broken(error, "read") from error
+        except PortBroken:
+            if not filled:
+                raise
+            # else what came before it is read first: the next call meets the failure again
         if filled or self._end_seen:
             return filled
         self._nothing_now()
@@ -232,6 +245,7 @@ class TlsPort(TlsBase):
     def write(self, data: Buffer) -> int:
         if self._ending:
             raise PortBroken("write after the end of writing")
+        self._check_failure()
         if self._unsent and not self._flush():
             self._no_room()
             return 0
@@ -254,8 +268,10 @@ class TlsPort(TlsBase):
         except PortBroken:
             if self._lingering:
                 self.abort()
-            else:
-                self.on_readable()  # the owner's next read or write meets the same error
+                return
+            self.on_writable()  # the owner's next write meets the same error, or its next read where it has ended writing
+            if not self._closed:
+                self.on_readable()
             return
         if self._lingering:
             self._discard_unread()
@@ -349,3 +365,7 @@ class TlsPort(TlsBase):
             await trio.lowlevel.wait_writable(self.sock)
             if self._flush():
                 return
+
+    async def flushed(self) -> None:
+        if self._unsent:
+            await self._flush_all()

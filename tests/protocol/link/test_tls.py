@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 import trio.testing
 
 from protocol.link.plain import PlainPort
+from protocol.link.port import PortBroken
 from protocol.link.tls import LINGER_SECONDS, TlsError, TlsPort, reason_of
 from tests.kit.ports import PAIRS, REACTORS, SERVER_NAME, Collector, contexts, running, tcp_sockets
 
@@ -151,3 +153,63 @@ def test_reasons_are_plain_words() -> None:
         == "[SSL: WRONG_VERSION_NUMBER] wrong version"
     )
     assert SERVER_NAME == "port.test"
+
+
+@on_both
+async def test_a_reset_while_a_write_waits_for_room_is_told_to_the_writer_and_never_an_end(kind: str) -> None:
+    near, far = await PAIRS["tls-client"]()
+    async with running(kind) as reactor:
+        near.attach(reactor)
+        owner = Collector(near)
+        failed: list[str] = []
+
+        def write_on() -> None:
+            try:
+                near.write(b"more")
+            except PortBroken as error:
+                failed.append(str(error))
+
+        near.on_writable = write_on
+        while near.write(bytes(256 * 1024)):
+            pass
+        far.abort()
+        await owner.until(lambda it: it.broken is not None)
+        assert failed
+        assert not owner.ended
+        near.close()
+
+
+@on_both
+async def test_what_came_before_a_reset_can_be_read(kind: str) -> None:
+    near, far = await PAIRS["tls-server"]()
+    await far.stream().send_all(b"the last words")
+    far.abort()
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    async with running(kind) as reactor:
+        near.attach(reactor)
+        owner = Collector(near)
+        await owner.until(lambda it: it.broken is not None)
+        assert bytes(owner.data) == b"the last words"
+        near.close()
+
+
+async def test_a_task_has_sent_only_when_nothing_is_left_in_the_port() -> None:
+    near, far = await PAIRS["tls-client"]()
+    for sock in (near.sock, far.sock):  # type: ignore[attr-defined]
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    received = 0
+
+    async def read_late() -> None:
+        nonlocal received
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        stream = far.stream()
+        while received < 200_000:  # less than one write of the port
+            received += len(await stream.receive_some(1 << 16))
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_late)
+            await near.stream().send_all(bytes(200_000))
+    near.close()
+    far.close()
