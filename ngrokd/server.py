@@ -298,6 +298,7 @@ class Server:
             fingerprint=lambda: self.certificate.fingerprint if self.certificate is not None else "",
             expires=lambda: self.certificate.expires.timestamp() if self.certificate is not None else None,
             dropped=lambda: self.lines_dropped(),
+            unwritten=lambda: parts.keeping.keeper.failures,
         )
         house = House(services.registry, lambda: parts.public.edges, parts.tcp, services.legs, parts.tunnel_port, facts)
         levers = Levers(

@@ -30,6 +30,7 @@ class Facts:
     fingerprint: Callable[[], str]
     expires: Callable[[], float | None]
     dropped: Callable[[], int]  # lines that the log lost
+    unwritten: Callable[[], int] = lambda: 0  # writes to the state that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ class House:
 
     def dropped(self) -> int:
         return self.facts.dropped()
+
+    def unwritten(self) -> int:
+        return self.facts.unwritten()
 
     def visitors(self) -> dict[str, int]:
         """How many are connected, by kind."""

@@ -140,6 +140,9 @@ class Exporter(Collector):
         yield _gauge("ngrokd_resident_bytes", "Memory in use.", resident_bytes())
         yield _counter("ngrokd_cpu_seconds", "Processor time used.", time.process_time())
         yield _counter("ngrokd_log_lines_dropped", "Lines that the log lost.", self._operator.house.dropped())
+        yield _counter(
+            "ngrokd_state_write_failures", "Writes to the state that failed.", self._operator.house.unwritten()
+        )
 
 
 def open_descriptors() -> int:
