@@ -148,7 +148,7 @@ async def receive(stream: trio.SocketStream) -> bytes:
     return data
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(200)
 async def test_rolling_restarts_under_load(world: World, upstream: Upstream) -> None:
     server: Server = await world.ngrokd("-grace=8", https=False)
     await world.ngrokc({"test": {"proto": {"http": upstream.http_port}}}, server)
