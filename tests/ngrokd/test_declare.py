@@ -9,13 +9,14 @@ import pytest
 from ngrokd.affinity import Affinity, owner_key
 from ngrokd.declare import MAX_TUNNELS, Declarer
 from ngrokd.edge.tcp import TcpEdge
+from ngrokd.grants import Grant, Scope
 from ngrokd.naming import Naming
 from ngrokd.opener import Opener
 from ngrokd.policy import Policy
 from ngrokd.registry import Registry
 from ngrokd.session import AgentInfo, ControlHandle, Identity, Session, SessionKey
 from protocol.errors import Blame, Fault
-from protocol.messages import ReqTunnel
+from protocol.messages import Message, ReqTunnel
 from protocol.names import PublicUrls, Zone
 from protocol.secret import new_request_id
 
@@ -51,6 +52,14 @@ class Bound:
         self._ports.closed.append(self.port)
 
 
+class Control:
+    """A control link that listens to nobody."""
+
+    def send(self, message: Message) -> None: ...
+
+    def end(self, reason: str) -> None: ...
+
+
 class Bench:
     def __init__(self) -> None:
         self.registry = Registry(new_request_id)
@@ -65,9 +74,12 @@ class Bench:
     def _touch(self) -> None:
         self.touched += 1
 
-    def session(self, client_id: str = "a") -> Session:
+    def session(self, client_id: str = "a", token: str = "", **limits: Any) -> Session:
         key = SessionKey(client_id, self.registry.next_generation())
-        session = Session(Identity(key, "s"), AgentInfo(), frozenset(), cast(ControlHandle, None), cast(Opener, None))
+        identity = Identity(key, "s", account=token, grant=Grant(token, token, Scope(**limits)) if token else None)
+        session = Session(
+            identity, AgentInfo(), frozenset({"close"}), cast(ControlHandle, Control()), cast(Opener, None)
+        )
         self.registry.replace(session)
         return session
 
@@ -149,3 +161,68 @@ def test_taking_down_closes_listeners() -> None:
     tunnels = bench.declarer.declare(session, ReqTunnel(protocol="tcp+http"))
     bench.declarer.take_down(tunnels)
     assert bench.ports.closed == [40000]
+
+
+# -- with tokens
+def test_a_port_is_taken_over_with_its_listener() -> None:
+    bench = Bench()
+    old = bench.session("a", "alice")
+    bench.declarer.declare(old, ReqTunnel(protocol="tcp", remote_port=5000))
+    new = bench.session("b", "alice")
+    request = ReqTunnel(protocol="tcp", remote_port=5000, options={"on_conflict": "takeover"})
+    (tunnel,) = bench.declarer.declare(new, request)
+    assert tunnel.port == 5000
+    assert not old.tunnels
+    assert (bench.ports.closed, bench.ports.served) == ([5000], [5000, 5000])
+
+
+def test_a_refused_half_evicts_nobody() -> None:
+    bench = Bench()
+    old, other = bench.session("a", "alice"), bench.session("b", "bob")
+    bench.declarer.declare(old, ReqTunnel(protocol="http", subdomain="shop"))
+    bench.declarer.declare(other, ReqTunnel(protocol="tcp", remote_port=5000))
+    new = bench.session("c", "alice")
+    request = ReqTunnel(protocol="http+tcp", subdomain="shop", remote_port=5000, options={"on_conflict": "takeover"})
+    with pytest.raises(Fault, match="another token"):
+        bench.declarer.declare(new, request)
+    assert len(old.tunnels) == len(other.tunnels) == 1
+
+
+def test_tunnels_of_a_token_are_counted_by_name_over_its_sessions() -> None:
+    bench = Bench()
+    first, second = bench.session("a", "alice", max_tunnels=2), bench.session("b", "alice", max_tunnels=2)
+    bench.declarer.declare(first, ReqTunnel(protocol="http", subdomain="one"))
+    bench.declarer.declare(first, ReqTunnel(protocol="https", subdomain="one"))
+    bench.declarer.declare(second, ReqTunnel(protocol="http+https", subdomain="two"))
+    for request in (
+        ReqTunnel(protocol="http", subdomain="three"),
+        ReqTunnel(protocol="tcp"),
+        ReqTunnel(protocol="http"),
+    ):
+        with pytest.raises(Fault) as caught:
+            bench.declarer.declare(second, request)
+        assert caught.value.code == "too_many_tunnels"
+    moved = ReqTunnel(protocol="http+https", subdomain="one", options={"on_conflict": "takeover"})
+    assert len(bench.declarer.declare(second, moved)) == 2
+
+
+def test_any_port_means_any_that_the_token_may_have() -> None:
+    bench = Bench()
+    bench.ports.taken.add(2000)
+    session = bench.session("a", "alice", allow_ports=((2000, 2001),))
+    (tunnel,) = bench.declarer.declare(session, ReqTunnel(protocol="tcp"))
+    assert tunnel.port == 2001
+    bench.ports.taken.add(2001)
+    with pytest.raises(Fault) as caught:
+        bench.declarer.declare(session, ReqTunnel(protocol="tcp"))
+    assert caught.value.code == "port_taken"
+
+
+def test_a_random_name_has_to_be_allowed_too() -> None:
+    bench = Bench()
+    (tunnel,) = bench.declarer.declare(
+        bench.session("a", "alice", allow_hosts=("*.me.test",)), ReqTunnel(protocol="http")
+    )
+    assert tunnel.host.endswith(".me.test")
+    with pytest.raises(Fault, match="may not have this name"):
+        bench.declarer.declare(bench.session("b", "bob", allow_hosts=("one.me.test",)), ReqTunnel(protocol="http"))
