@@ -193,3 +193,11 @@ def test_pairs_that_are_none(tmp_path: Path) -> None:
         certs.given(tmp_path / "missing", tmp_path / "key")
     with pytest.raises(ConfigError, match="don't make a pair"):
         certs.given(tmp_path / "crt", tmp_path / "rubbish")
+
+
+def test_the_own_fingerprint_is_known_before_there_is_a_certificate_and_stays(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    early = certs.own_fingerprint(state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [certs.KEY]
+    assert certs.own(state, "example.me").fingerprint == early
+    assert certs.own_fingerprint(state) == early
