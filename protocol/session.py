@@ -154,12 +154,14 @@ class ControlOrder:
         self._follow(self.side, message)
 
     def received(self, message: Message) -> bool:
-        """They sent this. True: act on it. False: known, but not in its place: ignore it, as 1.7 does. Raises WireError
-        `out_of_order` while the session is being made, `not_agreed` for a native message without its capability."""
+        """They sent this. True: act on it. False: known, but not in its place: ignore it, as 1.7 does (a Pong from a 1.7
+        client, a Ping from its server). Raises WireError `out_of_order` while the session is being made, `not_agreed` for
+        a native message without its capability."""
         line = (self.side.other, type(message))
-        if not self._allowed(line):
+        allowed = self._allowed(line)
+        if not allowed and _NEEDS[line] != _ANY:
             raise WireError("not_agreed", f"{type(message).__name__} was not negotiated")
-        if line in TABLE[self.state]:
+        if allowed and line in TABLE[self.state]:
             self._follow(self.side.other, message)
             return True
         if self.state in (State.START, State.ASKED):

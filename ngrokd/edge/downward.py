@@ -6,6 +6,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from ngrokd.edge.old_page import OLD_PAGE, mend
 from ngrokd.edge.reading import REMEMBERED_BYTES
 from protocol.body import CHUNKED, NO_BODY
 from protocol.errors import HttpError, WireError
@@ -169,9 +170,7 @@ class Downward:
         if self.phase is Phase.DONE:
             self._conn.stream_spoke_unasked()
             return False
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
+        data = self._joined(data)
         if self.phase is Phase.VERDICT:
             after = self._verdict(data)
             if after is None:
@@ -190,6 +189,15 @@ class Downward:
                 return self._answer(head, data)
             self._interim(head)
         return self._conn.slot.port is not None
+
+    def _joined(self, data: bytes) -> bytes:
+        """With what was kept of an unfinished head; a 1.7 agent's own page as proper HTTP."""
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        if data.startswith(OLD_PAGE) and not self._conn.slot.native:
+            return mend(data)
+        return data
 
     def _verdict(self, data: bytes) -> bytes | None:
         """The bytes behind the frame; None when there are none to look at (yet)."""

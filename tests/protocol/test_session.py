@@ -146,9 +146,12 @@ def test_native_messages_need_their_capability(message: Message, from_agent: boo
     assert not sender.may_send(type(message))
     with pytest.raises(ValueError):
         sender.sent(message)
-    with pytest.raises(WireError) as caught:
-        receiver.received(message)
-    assert caught.value.code == "not_agreed"
+    if isinstance(message, Ping | Pong):
+        assert not receiver.received(message)  # 1.7's own types in the wrong direction: ignored, as 1.7 does
+    else:
+        with pytest.raises(WireError) as caught:
+            receiver.received(message)
+        assert caught.value.code == "not_agreed"
     caps = ("ticket", needs)
     native = Pair(caps, caps)
     assert (native.up if from_agent else native.down)(message)
