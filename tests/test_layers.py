@@ -29,7 +29,16 @@ IMPURE = frozenset({
     "hypercorn", "rich", "click", "trio_websocket",
 })  # fmt: skip
 # Beside all of protocol but protocol.link.
-PURE = ["ngrokd.grants", "ngrokd.limits", "ngrokd.yielding", "ngrokd.registry", "ngrokd.session", "ngrokd.tunnel", "ngrokd.policy", "ngrokc.backoff"]
+PURE = [
+    "ngrokd.grants",
+    "ngrokd.limits",
+    "ngrokd.yielding",
+    "ngrokd.registry",
+    "ngrokd.session",
+    "ngrokd.tunnel",
+    "ngrokd.policy",
+    "ngrokc.backoff",
+]
 
 BELOW_SERVER = ("accept", "edge", "control", "admin", "store", "registry", "policy", "session", "tunnel")
 
