@@ -3,6 +3,7 @@ end in _total, histograms that add up, bounded labels."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from ngrokd.admin import metrics
 from ngrokd.admin.metrics import Exporter
 from tests.kit.adminworld import AdminWorld, open_admin
 
+ROOT = Path(__file__).parents[3]
 NAME = re.compile(r"ngrokd_[a-z]+(_[a-z]+)*")
 
 
@@ -84,3 +86,17 @@ async def test_refusals_carry_their_codes(world: AdminWorld) -> None:
 def test_the_process_is_looked_at() -> None:
     assert metrics.open_descriptors() > 2
     assert metrics.resident_bytes() > 1 << 20
+
+
+async def test_the_dashboard_asks_for_what_there_is(world: AdminWorld) -> None:
+    families = text_string_to_metric_families(scrape(world))
+    known = {sample.name for family in families for sample in family.samples}
+    known |= {"ngrokd_exchanges_total", "ngrokd_bytes_total"}  # there once a tunnel was
+    dashboard = json.loads((ROOT / "contrib/grafana-ngrokd.json").read_text(encoding="utf-8"))
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"ngrokd_[a-z_]+", target["expr"])
+    }
+    assert asked <= known, asked - known

@@ -1,0 +1,42 @@
+"""Visitors of names that are known wait for their agent after a restart; others don't."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from ngrokd.edge.waiting import PATIENCE, WaitingRoom
+from protocol.link.tasks import TaskReactor
+
+
+class Visitor:
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def look_again(self) -> None:
+        self.looked += 1
+
+
+async def test_who_may_wait_and_for_how_long(autojump_clock: MockClock) -> None:
+    reactor = TaskReactor()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        room = WaitingRoom(reactor, [("http", "a.example")])
+        first, second, third = Visitor(), Visitor(), Visitor()
+        visitors: list[Any] = [first, second, third]
+        assert room.takes(visitors[0], "http", "a.example")
+        assert room.takes(visitors[1], "http", "a.example")
+        assert not room.takes(visitors[2], "https", "a.example")
+        assert not room.takes(visitors[2], "http", "b.example")
+        room.leave(visitors[1])
+        room.tunnel_came()
+        await trio.sleep(0)
+        await trio.sleep(0.1)
+        assert (first.looked, second.looked, len(room)) == (1, 0, 0)
+        assert room.takes(visitors[2], "http", "a.example")
+        await trio.sleep(PATIENCE)
+        assert third.looked == 1
+        assert not room.takes(visitors[2], "http", "a.example")
+        nursery.cancel_scope.cancel()
