@@ -17,7 +17,7 @@ SECOND = b"POST /2 HTTP/1.1\r\nHost: b.test\r\nContent-Length: 3\r\n\r\n"
 def test_any_cut_gives_the_same_heads(cuts: list[int]) -> None:
     data = FIRST + SECOND + b"abc"
     reader = HeadReader()
-    targets = []
+    targets: list[bytes] = []
     at = 0
     for cut in [*cuts, len(data)]:
         piece = data[at : at + cut]
