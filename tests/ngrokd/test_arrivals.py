@@ -49,8 +49,10 @@ class Edges:
 
 
 @contextlib.asynccontextmanager
-async def edges(scheme: str = "http", *, trusted: AddressList | None = None, **limits: int) -> AsyncIterator[Edges]:
-    crowd = Crowd(CrowdLimits(**limits))
+async def edges(
+    scheme: str = "http", limits: CrowdLimits | None = None, trusted: AddressList | None = None
+) -> AsyncIterator[Edges]:
+    crowd = Crowd(limits)
     guard = Guard(GuardRules(trusted or AddressList(())), trio.current_time)
     async with running("epoll") as reactor, trio.open_nursery() as handshakes:
         log = structlog.get_logger()
@@ -88,12 +90,12 @@ async def everything(stream: trio.abc.Stream) -> bytes:
 @pytest.mark.parametrize(
     ("limits", "status", "code"),
     [
-        ({"in_all": 2}, b"503 Service Unavailable", b"overloaded"),
-        ({"of_one": 2}, b"429 Too Many Requests", b"rate_limited"),
+        (CrowdLimits(in_all=2), b"503 Service Unavailable", b"overloaded"),
+        (CrowdLimits(of_one=2), b"429 Too Many Requests", b"rate_limited"),
     ],
 )
-async def test_one_visitor_too_many_on_http(limits: dict[str, int], status: bytes, code: bytes) -> None:
-    async with edges(**limits) as here:
+async def test_one_visitor_too_many_on_http(limits: CrowdLimits, status: bytes, code: bytes) -> None:
+    async with edges(limits=limits) as here:
         first, second = await here.visit(), await here.visit()
         await here.counted(2)
         third = await here.visit()
@@ -113,10 +115,10 @@ async def test_one_visitor_too_many_on_http(limits: dict[str, int], status: byte
         await here.counted(0)
 
 
-@pytest.mark.parametrize("limits", [{"in_all": 1}, {"of_one": 1}, {"descriptors": 1}])
-async def test_one_visitor_too_many_on_https_costs_no_handshake(limits: dict[str, int]) -> None:
-    async with edges("https", **limits) as here:
-        if "descriptors" not in limits:
+@pytest.mark.parametrize("limits", [CrowdLimits(in_all=1), CrowdLimits(of_one=1), CrowdLimits(descriptors=1)])
+async def test_one_visitor_too_many_on_https_costs_no_handshake(limits: CrowdLimits) -> None:
+    async with edges("https", limits) as here:
+        if not limits.descriptors:
             await here.visit()
             await here.counted(1)
         with structlog.testing.capture_logs():
@@ -124,7 +126,7 @@ async def test_one_visitor_too_many_on_https_costs_no_handshake(limits: dict[str
 
 
 async def test_no_descriptor_left_for_visitors_is_a_closed_socket() -> None:
-    async with edges(descriptors=1) as here:
+    async with edges(limits=CrowdLimits(descriptors=1)) as here:
         with structlog.testing.capture_logs() as logs:
             for _ in range(20):
                 assert await everything(await here.visit()) == b""
@@ -134,7 +136,7 @@ async def test_no_descriptor_left_for_visitors_is_a_closed_socket() -> None:
 
 async def test_a_handshake_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(public, "HANDSHAKE_TIMEOUT", 0.05)
-    async with edges("https", in_all=1) as here:
+    async with edges("https", CrowdLimits(in_all=1)) as here:
         assert await everything(await here.visit()) == b""
         await here.counted(0)
         stream = await here.visit()
