@@ -302,7 +302,7 @@ async def test_events_arrive_one_by_one(tmp_path: Path) -> None:
         async with open_visitor(w.port("http"), "test.localhost") as visitor:
             await visitor.send("/sse?events=3&gate=next")
             assert await visitor.wire.head() is not None
-            seen = b""
+            seen = bytes(visitor.wire.buffer)
             for number in range(1, 4):
                 while seen.count(b"\n\n") < number:
                     data = await visitor.stream.receive_some()
