@@ -29,6 +29,8 @@ from protocol.mux.budget import STREAM_WINDOW_CAP
 
 PING_SECONDS: Final = 4.0
 DEAD_SECONDS: Final = 10.0
+LATE_SECONDS: Final = 1.0  # a beat this late means that the machine or the program slept
+PROBE_SECONDS: Final = 2.0  # for the other side to answer after that
 FIRST_PINGS: Final = 4  # one after the other on a new leg, so that one busy moment does not pass for a long path
 BUSY_BYTES: Final = 1024 * 1024  # received between two ticks: windows may want to grow, so measure the round trip
 CLOSE_LINGER: Final = 30.0  # a closed stream whose peer neither ends nor sends is reset after this
@@ -117,7 +119,7 @@ class Leg:
         port.on_readable = self._readable
         port.attach(reactor)
         # Half a beat apart, so that on an idle leg the server asks and the agent, having just heard it, need not.
-        self._timer.set(PING_SECONDS if role is Role.SERVER else PING_SECONDS / 2)
+        self._tick_in(PING_SECONDS if role is Role.SERVER else PING_SECONDS / 2)
         self._ping()
 
     # -- streams
@@ -213,6 +215,7 @@ class Leg:
 
     def _resume(self) -> None:
         self._paused = False
+        self._drained()
         self._readable()
 
     def _refuse(self, error: WireError) -> None:
@@ -240,15 +243,28 @@ class Leg:
             self._ping()
 
     def _tick(self) -> None:
-        silent = self.reactor.now - self._heard
+        now = self.reactor.now
+        silent = now - self._heard
         if silent >= DEAD_SECONDS:
-            self._broken(f"no byte for {DEAD_SECONDS:g} s")
+            if now - self._due < LATE_SECONDS:
+                self._broken(f"no byte for {DEAD_SECONDS:g} s")
+            else:  # it is we who slept: bytes may be waiting unread
+                self._ping()
+                self._tick_in(PROBE_SECONDS)
             return
         self._sweep()
+        if self.draining:
+            self._end_drained()  # the other side has not, though its part is over too
+            if self.over:
+                return
         if silent >= PING_SECONDS * 0.9 or self.received > self._received_before:
             self._ping()  # only one side of an idle leg does: the other has just heard it
         self._received_before = self.received + BUSY_BYTES
-        self._timer.set(min(PING_SECONDS, DEAD_SECONDS - silent))
+        self._tick_in(min(PING_SECONDS, DEAD_SECONDS - silent))
+
+    def _tick_in(self, seconds: float) -> None:
+        self._due = self.reactor.now + seconds
+        self._timer.set(seconds)
 
     def _sweep(self) -> None:
         """Acknowledge streams with nothing to say; reset closed ones that the peer forgot."""
@@ -271,9 +287,14 @@ class Leg:
             self.reactor.soon(self._end_drained)
 
     def _end_drained(self) -> None:
-        if not self.over and not self.machine.streams:
-            self.sender.push()
-            self._finish("drained", orderly=True)
+        if self.over or self.machine.streams:
+            return
+        self.sender.push()
+        if self.out.pending and not self.over:  # the last words of its streams: come back when the port has taken them
+            self.sender.resume = self._resume
+            self.sender.schedule()
+            return
+        self._finish("drained", orderly=True)
 
     def close(self) -> None:
         """End now, telling the peer; streams that are still open break. Idempotent."""

@@ -281,3 +281,57 @@ def test_no_byte_is_lost_doubled_or_moved_on_a_wire_that_cuts_and_stalls(data: s
         assert bytes(reader.data) == part
     assert pair.server.streams == pair.agent.streams == 0
     assert pair.shared.queues.used == pair.shared.pool.lent == 0
+
+
+def test_a_leg_that_is_drained_lets_its_last_bytes_go_first() -> None:
+    pair = LegPair()
+    stream, there = pair.open(b"request")
+    stream.end_writing()
+    pair.settle()
+    reader = Reader(stream)
+    far = Reader(there)
+    far.read()
+    pair.server.go_away()
+    pair.settle()
+    pair.far.make_room(1000)
+    with pair.reactor.turn():
+        assert there.write(bytes(20_000)) == 20_000
+        there.end_writing()
+    pair.settle()
+    assert not pair.ends
+    pair.far.make_room(None)
+    pair.settle()
+    assert (len(reader.data), reader.ended, reader.broken) == (20_000, True, None)
+    assert pair.ends == {"server": "drained", "agent": "drained"}
+
+
+def test_a_leg_that_went_away_does_not_wait_for_the_other_side_to_end_it() -> None:
+    pair = LegPair()
+    pair.agent._drained = lambda: None  # type: ignore[method-assign]
+    pair.agent.machine.on_drained = lambda: None
+    stream, _ = pair.open()
+    pair.server.go_away()
+    pair.settle()
+    stream.abort()
+    pair.settle()
+    assert not pair.ends
+    for _ in range(5):
+        pair.reactor.go(1.0)
+        pair.settle()
+    assert pair.ends["server"] == "drained"
+
+
+def test_a_leg_whose_program_slept_is_asked_before_it_is_given_up() -> None:
+    pair = LegPair()
+    pair.settle()
+    pair.reactor.go(60.0)
+    assert not pair.ends
+    pair.settle()
+    pair.reactor.go(3.0)
+    pair.settle()
+    assert not pair.ends
+    pair.reactor.go(60.0)
+    pair.reactor.settle()
+    pair.reactor.go(2.0)  # nothing is delivered: nobody answers
+    pair.reactor.settle()
+    assert pair.ends["server"] == "no byte for 10 s"
