@@ -258,10 +258,13 @@ class Visit:
 
     # -- a program instead of an upstream
     def _offer(self, route: Route) -> None:
-        port = self.port
         if self._verdict:
-            with contextlib.suppress(PortBroken):  # the program's first call meets the same error
-                port.write(GOOD)
+            self._say(GOOD, partial(self._hand_over, route))
+        else:
+            self._hand_over(route)
+
+    def _hand_over(self, route: Route) -> None:
+        port = self.port
         port.detach()
         stream = VisitorStream(port.stream(), url=route.url, client_addr=self.client_addr, counted=self._counted)
         if route.offer is None or not route.offer(stream):
@@ -280,15 +283,29 @@ class Visit:
             answer = frame(StartProxyResp(code, message))
         elif route is not None and route.web:
             answer = error_page(code, route.url, head_only=self._asked_head())
-        try:
-            if answer:
-                self.port.write(answer)
-                self._visitors.part(self.port)
-            else:
-                self.port.abort()
-        except PortBroken:
+        failure = f"{code}: {message}"
+        if answer:
+            self._say(answer, partial(self._part, len(answer), failure))
+        else:
             self.port.abort()
-        self._over(0, len(answer), f"{code}: {message}")
+            self._over(0, 0, failure)
+
+    def _part(self, size: int, failure: str) -> None:
+        self._visitors.part(self.port)
+        self._over(0, size, failure)
+
+    def _say(self, words: bytes, then: Callable[[], None]) -> None:
+        """Send words of our own, in as many pieces as a busy leg takes them, and go on. Who goes on meets the error of a
+        broken port."""
+        try:
+            taken = self.port.write(words)
+        except PortBroken:
+            taken = len(words)
+        if taken < len(words):
+            self.port.on_writable = partial(self._say, words[taken:], then)
+        else:
+            self.port.on_writable = ignore
+            then()
 
     def _asked_head(self) -> bool:
         """Whether the request that lies unread asks for a head alone. Its bytes are dropped: the answer is ours."""

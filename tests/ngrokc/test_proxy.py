@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+import trio.testing
 
 from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
 from ngrokc.options import TunnelOptions
@@ -22,6 +23,7 @@ from protocol.link.plain import PlainPort
 from protocol.link.relay import Tap
 from protocol.messages import Ping, StartProxy, StartProxyResp
 from protocol.proxy_header import decode
+from tests.kit.memory_port import MemoryPort, memory_pair
 
 START = frame(StartProxy("http://t", "192.0.2.7:99", conn_id="c1"))
 
@@ -254,3 +256,47 @@ async def test_the_end_of_the_agent_ends_every_visit() -> None:
 
 def test_good_is_one_frame() -> None:
     assert frame(StartProxyResp()) == GOOD
+
+
+@asynccontextmanager
+async def narrow(b: Bench, room: int) -> AsyncIterator[MemoryPort]:
+    """A visit on a port that takes `room` bytes at a time, as a busy leg does; the visitor's end."""
+    near, far = memory_pair(1 << 20)
+    near._room = room
+    far.write(START)
+    with b.visitors.reactor.turn():
+        near.attach(b.visitors.reactor)
+        b.visitors.serve(near, b.routes, verdict=True)
+    yield far
+    far.close()
+
+
+async def take_all(port: MemoryPort) -> bytes:
+    seen = b""
+    for _ in range(200):
+        await trio.testing.wait_all_tasks_blocked()
+        seen += port._take(100)
+    return seen
+
+
+async def test_a_program_is_offered_a_visitor_when_the_verdict_has_gone_out_whole() -> None:
+    async with bench() as b:
+        taken: list[VisitorStream] = []
+        route = Route("t", "http://t", "http", "", None, TunnelOptions())
+
+        def offer(stream: VisitorStream) -> bool:
+            taken.append(stream)
+            return True
+
+        route.offer = offer
+        b.routes.add(route)
+        async with narrow(b, 3) as visitor:
+            assert await take_all(visitor) == GOOD
+            (stream,) = taken
+            await stream.aclose()
+
+
+async def test_a_refusal_goes_out_whole() -> None:
+    async with bench() as b, narrow(b, 3) as visitor:
+        assert await take_all(visitor) == frame(StartProxyResp("unknown_tunnel", "the agent has no such tunnel"))
+        visitor.end_writing()
