@@ -179,7 +179,7 @@ class LegSet:
     def join(self, port: Port) -> None:
         """A registered leg, task-owned; the set owns it from now on. RegLegResp has gone out."""
         self._asked_until = float("-inf")
-        if self._closed:
+        if not self.has_room:  # any more: several were told so at once
             port.close()
             return
         leg = Leg(

@@ -23,6 +23,9 @@ LINK_LIFE = 60.0  # seconds a parked link counts as fresh; 1.7's own figure
 RENEW_AHEAD = 5.0  # seconds before that at which its replacement is asked for
 MAX_PARKED = 10  # as in 1.7; more is closed unused
 ASK_LIFE = 10.0  # seconds after which an unanswered ReqProxy no longer counts as on its way
+MAX_ASKED = (
+    256  # on their way at once: a crowd of visitors must not fill the control link; each that comes asks for the next
+)
 TICK = 0.001  # the least a timer is set for: a deadline missed by a rounding error must not be met in a circle
 
 
@@ -182,7 +185,7 @@ class LinkPool:
         now = self._now()
         fresh = sum(1 for until in self._parked.values() if until - RENEW_AHEAD > now)
         missing = len(self._waiting) + self._spare - fresh - len(self._asked)
-        for _ in range(missing):
+        for _ in range(min(missing, MAX_ASKED - len(self._asked))):
             self._asked.append(now + ASK_LIFE)
             self._ask()
         self._arm()

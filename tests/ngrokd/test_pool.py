@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from ngrokd.opener import OPEN_TIMEOUT
-from ngrokd.pool import ASK_LIFE, LINK_LIFE, MAX_PARKED, RENEW_AHEAD, LinkPool
+from ngrokd.pool import ASK_LIFE, LINK_LIFE, MAX_ASKED, MAX_PARKED, RENEW_AHEAD, LinkPool
 from protocol.errors import Fault
 from protocol.frames import take
 from protocol.link.port import Port
@@ -235,3 +235,13 @@ async def test_closing_fails_who_waits_and_closes_what_is_parked(bench: Bench, a
 async def test_the_repr_is_a_summary(bench: Bench, autojump_clock: MockClock) -> None:
     bench.offer()
     assert repr(bench.pool) == "<LinkPool parked=1 waiting=0 asked=0 spare=1>"
+
+
+async def test_a_crowd_of_visitors_does_not_fill_the_control_link(bench: Bench, autojump_clock: MockClock) -> None:
+    for _ in range(3000):
+        bench.open()
+    assert bench.asked == MAX_ASKED
+    for _ in range(3000):
+        bench.offer()
+    assert len(bench.got) == 3000
+    assert not any(isinstance(found, Fault) for found in bench.got)
