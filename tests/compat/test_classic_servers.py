@@ -104,7 +104,11 @@ async def test_requests_with_bodies_and_events(certificate: ssl.SSLContext) -> N
 
 # -- 36: refusals carry no ReqId; they are matched by order
 async def test_refusals_meet_the_right_requests(certificate: ssl.SSLContext) -> None:
-    tunnels = [("one", "http", {"subdomain": "one"}), ("same", "http", {"subdomain": "one"}), ("two", "http", {})]
+    tunnels: list[tuple[str, str, dict[str, object]]] = [
+        ("one", "http", {"subdomain": "one"}),
+        ("same", "http", {"subdomain": "one"}),
+        ("two", "http", {}),
+    ]
     server = ClassicServer(certificate, https=False)
     async with world(certificate, *tunnels, ("safe", "https", {}), server=server) as w:
         refused = {(await w.event(TunnelRefused)).name for _ in range(2)}
