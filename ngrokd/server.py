@@ -157,6 +157,14 @@ class Server:
             self.stopped.set()
         self.log.info("stopped")
 
+    def _start_watching(self, system: trio.Nursery, reloader: Reloader, door: FrontDoor) -> None:
+        """Files that may change: configuration, certificates; and the own certificate's age."""
+        system.start_soon(reloader.watch)
+        if door.certificates is not None:
+            self._certificates = door.certificates
+            system.start_soon(door.certificates.watch)
+        system.start_soon(self._renew)
+
     async def _serve(
         self, state: StateDirectory, inheritance: Inheritance | None, task_status: trio.TaskStatus[None]
     ) -> None:
@@ -180,11 +188,7 @@ class Server:
             await trio.to_thread.run_sync(parts.affinity.open)
             async with trio.open_nursery() as system:
                 await system.start(reactor.run)
-                system.start_soon(self._reloader.watch)
-                if door.certificates is not None:
-                    self._certificates = door.certificates
-                    system.start_soon(door.certificates.watch)
-                system.start_soon(self._renew)
+                self._start_watching(system, self._reloader, door)
                 parts.tcp.inherit(estate.sockets.pop("tcp", []))
                 system.start_soon(self._forget_inherited, parts)
                 await system.start(self._keep, parts, listeners, state)
