@@ -97,7 +97,7 @@ class Downward:
     def say_continue(self) -> None:
         """Give the interim answer in place of an agent that can't."""
         self.continued = True
-        self._send(CONTINUE)
+        self._send_or_keep(CONTINUE)
 
     @property
     def blocked(self) -> bool:
@@ -188,6 +188,12 @@ class Downward:
             if head.status >= 200:
                 return self._answer(head, data)
             self._interim(head)
+            stream = self._conn.slot.port
+            if stream is None:
+                return False  # the visitor left
+            if self._out:
+                stream.unread(data)  # the visitor is slow: what comes next waits where it is
+                return False
         return self._conn.slot.port is not None
 
     def _joined(self, data: bytes) -> bytes:
@@ -269,8 +275,7 @@ class Downward:
             if self.continued or not request.expect_continue:
                 return
             self.continued = True
-        self._out += head.forward(b"")
-        self._flush()
+        self._send_or_keep(head.forward(b""))
 
     def _upgraded(self, head: ResponseHead, rest: bytes) -> bool:
         self.begun = True
@@ -306,9 +311,6 @@ class Downward:
         if used < size:
             conn.slot.poisoned = True
             rest = rest[:used]
-        if self._out:
-            self._out += out + rest
-            return False
         if not self._send_or_keep(out + rest):
             return False
         if body.done:

@@ -46,7 +46,8 @@ class Upward:
         """Send `head` and what of `rest` (read behind the request's head) is its body. Returns what lies behind that:
         pipelined requests. Raises HttpError for bad framing; nothing of this request has left then."""
         self._dead = self._end_owed = self.blocked = self.holds_end = False
-        self._scanned = 0
+        self._scanned = self.count = 0
+        self._pending = b""  # of a stream that died: the request is sent again
         self._body = None
         if request.length:
             body = self._body = request.body()
@@ -60,11 +61,6 @@ class Upward:
             self.done = True
         self._write(head)
         return rest
-
-    def resend(self, head: bytes) -> None:
-        """Send a bodyless request again, on a fresh stream."""
-        self._dead = False
-        self._write(head)
 
     def _write(self, data: bytes) -> None:
         stream = self._conn.slot.port

@@ -97,10 +97,14 @@ class VisitorConnection:
 
     # -- the visitor's bytes
     def _on_readable(self) -> None:
-        if self.state is _HEAD or self._up.done:
-            if self.state is _HEAD or not self._reader.rest:
+        if self.state is _HEAD:
+            self._read_ahead()
+        elif self.state is State.OVER:
+            return  # asked for earlier in this turn
+        elif self._up.done:
+            if not self._reader.rest:
                 self._read_ahead()
-        elif self.state is _EXCHANGE:
+        else:
             self._up.pump()
 
     def _read_ahead(self) -> None:
@@ -124,6 +128,7 @@ class VisitorConnection:
             self.close()
         elif self._up.done:
             # A half-closed visitor still wants its answer; the agent learns of it where that loses nothing.
+            self._reader.ended = True
             self._up.pass_end_on()
             if self._up.holds_end:
                 self._progress = sum(self.moved)
@@ -211,21 +216,16 @@ class VisitorConnection:
         self.opened = self.edge.reactor.now
         port.on_readable = self.down.pump
         port.on_writable = self._up.pump
-        if self._retried:
-            self._expect(tunnel, request)
-            self._up.resend(self._sent_head)
-        else:
-            self._begin(tunnel, request)
-
-    def _expect(self, tunnel: Tunnel, request: RequestHead) -> None:
-        self.state = _EXCHANGE
-        self.down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
+        self._begin(tunnel, request)
 
     def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
-        self._expect(tunnel, request)
-        if request.expect_continue and not tunnel.session.caps:
+        self.state = _EXCHANGE
+        self.down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
+        if request.expect_continue and not (tunnel.session.caps or self._retried):
             # A 1.7 agent freezes on interim answers, so the edge gives this one.
             self.down.say_continue()
+            if self.state is not _EXCHANGE:
+                return  # the visitor has left
         if request is not self._sent_for or tunnel is not self._sent_to:
             self._sent_head = self.edge.rewrite(tunnel, request, self.address[0], self.secure)
             self._sent_for, self._sent_to = request, tunnel
@@ -287,6 +287,8 @@ class VisitorConnection:
             self._head_begun = True
             self._timer.set(HEAD_SECONDS)
             self.edge.reactor.soon(self._pipelined)
+        elif self._reader.ended:
+            self.close()
         else:
             self._timer.set(IDLE_SECONDS)
 
@@ -359,7 +361,13 @@ class VisitorConnection:
         retriable = stale and self.down.untouched and not request.length and request.method in IDEMPOTENT
         if retriable and not self._retried:
             self._retried = True
-            self._open(tunnel)
+            owner = self.edge.registry.lookup(self.edge.scheme, request.host)
+            if owner is tunnel:
+                self._open(tunnel)
+            elif owner is not None:  # the name is somebody else's by now
+                self._decide(request)
+            else:
+                self.refuse("agent_gone")
         else:
             self.refuse("upstream_broke", failure or "the service closed the connection without an answer")
 
@@ -423,6 +431,8 @@ class VisitorConnection:
                 self.refuse("request_timeout")
             else:
                 self.close()
+        elif self.state is State.OPENING:
+            self._timer.set(STALL_SECONDS)  # for the exchange
 
     def _check_progress(self) -> None:  # a visitor that is waited for must move; an answer may take its time
         moved = self._up.count + self.down.count
@@ -457,6 +467,8 @@ class VisitorConnection:
         if self.state is not State.OVER:
             self.state = State.OVER
             self._timer.clear()
+            self.slot.add_traffic(self._up.count, self.down.count)  # of an exchange that was cut
+            self._up.count = self.down.count = 0
             self.slot.uncount()
             self.port.on_readable = self.port.on_writable = ignore
             self.edge.forget(self)
