@@ -298,6 +298,7 @@ class _Visitor:
     # -- the relay
     def _join(self, stream: Port) -> None:
         relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
+        relay.expect_goodbye()
         if self._ended_early:
             relay.visitor_has_ended()
         elif not self._tunnel.session.caps:

@@ -381,6 +381,7 @@ class VisitorConnection:
         self.port.unread(self._reader.rest)
         stream.unread(rest)
         self._relay = Relay(self.edge.reactor, self.port, stream, on_end=self._upgrade_ended)
+        self._relay.expect_goodbye()
         self._relay.start()
 
     def _upgrade_ended(self, end: RelayEnd) -> None:

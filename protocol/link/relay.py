@@ -57,10 +57,10 @@ class RelayEnd:
 class _Flow:
     """One direction."""
 
-    __slots__ = ("_ended", "_relay", "_sink", "_skip", "_source", "_tap", "count", "greeting", "holds_end")
+    __slots__ = ("_ended", "_relay", "_sink", "_skip", "_source", "_tap", "count", "greeting", "holds_end", "wants_goodbye")
 
     def __init__(self, relay: Relay, source: Port, sink: Port, tap: Callable[[memoryview], None] | None) -> None:
-        self.holds_end = False
+        self.holds_end = self.wants_goodbye = False
         self.greeting = b""  # ours, to leave with the first bytes; neither counted nor shown to the tap
         self._skip = 0
         self._relay = relay
@@ -172,6 +172,8 @@ class _Flow:
             self._tap = None
 
     def _end(self) -> bool:
+        if self.wants_goodbye and not self._source.clean_end:
+            raise PortBroken("the link ended without a goodbye")
         self._ended = True
         if self.holds_end:
             self._relay.hold_end()
@@ -243,6 +245,11 @@ class Relay:
         upstream, because a 1.7 agent drops the rest of the answer then. (Never to pass it on would keep the service of a
         visitor that simply closed waiting for ever.)"""
         self._up.holds_end = True
+
+    def expect_goodbye(self) -> None:
+        """Before `start`: an upstream that ends without saying so (TLS without close_notify) has died, and what it sent is
+        not complete. For links to agents: private services are often less polite."""
+        self._down.wants_goodbye = True
 
     def visitor_has_ended(self) -> None:
         """Before `start`: the visitor's bytes and its end have been passed on already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -297,3 +298,32 @@ async def test_a_tap_that_fails_at_the_end_is_left_alone_too(kind: str) -> None:
         await both.visitor.send_eof()
         await both.upstream.send_eof()
         assert (await both.end()).failure is None
+
+
+@on_both
+@pytest.mark.parametrize("polite", [True, False])
+async def test_an_upstream_that_must_say_goodbye_and_does_not_has_failed(kind: str, polite: bool) -> None:
+    """A 1.7 agent that is killed: its kernel ends the connection, TLS does not."""
+    visitor, upstream = await PAIRS["plain"](), await PAIRS["tls-server"]()
+    ends: list[RelayEnd] = []
+    async with running(kind) as reactor:
+        for port in (visitor[0], upstream[0]):
+            port.attach(reactor)
+        relay = Relay(reactor, visitor[0], upstream[0], on_end=ends.append)
+        relay.expect_goodbye()
+        relay.start()
+        await upstream[1].stream().send_all(b"half of an ans")
+        near = visitor[1].stream()
+        assert await near.receive_some() == b"half of an ans"
+        if polite:
+            upstream[1].close()
+            assert await near.receive_some() == b""
+            await near.send_eof()
+        else:
+            upstream[1].sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+            with pytest.raises(trio.BrokenResourceError), trio.fail_after(5):
+                await near.receive_some()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert [end.failure for end in ends] == [None if polite else "the link ended without a goodbye"]
+        visitor[1].close()
+        upstream[1].close()
