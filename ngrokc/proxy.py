@@ -30,6 +30,7 @@ from protocol.link.relay import Relay, RelayEnd, Tap
 from protocol.messages import StartProxy, StartProxyResp
 
 DIAL_TIMEOUT = 5.0  # seconds for the private service to accept; it is near, and a visitor waits
+ROUTE_WAIT = 1.0  # seconds that a visitor of a tunnel we don't know (yet) waits for its NewTunnel
 VERDICT_WAIT = 1.0  # seconds the good verdict waits for the service's first bytes, to leave with them
 
 GOOD = frame(StartProxyResp())
@@ -180,10 +181,34 @@ class Visit:
         self.began = visitors.reactor.now
         own_id = visitors.opened(self)
         self.conn_id = start.conn_id or own_id
-        route = self.route = self._routes.find(start)
+        route = self._routes.find(start)
+        if route is None:
+            # NewTunnel comes on another connection and may be slower than the first visitor
+            self._timer = visitors.reactor.timer(partial(self._routed, start))
+            self._timer.set(ROUTE_WAIT)
+            self._routes.when_added(partial(visitors.reactor.soon, partial(self._routed, start, wait=True)))
+            return
+        self._serve(route)
+
+    def _routed(self, start: StartProxy, *, wait: bool = False) -> None:
+        """A route was added, or the time is over."""
+        timer = self._timer
+        if self.route is not None or timer is None or self not in self._visitors._active:  # noqa: SLF001 - one piece
+            return
+        route = self._routes.find(start)
+        if route is None and wait:
+            self._routes.when_added(partial(self._visitors.reactor.soon, partial(self._routed, start, wait=True)))
+            return
+        timer.clear()
+        self._timer = None
         if route is None:
             self._refuse("unknown_tunnel", "the agent has no such tunnel")
-            return
+        else:
+            self._serve(route)
+
+    def _serve(self, route: Route) -> None:
+        visitors = self._visitors
+        self.route = route
         if visitors.bus.heard:
             visitors.bus.publish(ConnectionOpened(route.name, route.url, self.conn_id, self.client_addr))
         if route.guard and not route.options.admits(self.client_addr):

@@ -49,9 +49,10 @@ class Route:
 class Routes:
     """The routes of one session. Kept while streams of the session can still come, also after its control link ended."""
 
-    __slots__ = ("_by_id", "_by_url")
+    __slots__ = ("_by_id", "_by_url", "_late")
 
     def __init__(self) -> None:
+        self._late: list[Callable[[], None]] = []
         self._by_id: dict[str, Route] = {}
         self._by_url: dict[str, Route] = {}
 
@@ -65,6 +66,13 @@ class Routes:
         if route.tunnel_id:
             self._by_id[route.tunnel_id] = route
         self._by_url[route.url] = route
+        late, self._late = self._late, []
+        for callback in late:
+            callback()
+
+    def when_added(self, callback: Callable[[], None]) -> None:
+        """Call once, when the next route is added."""
+        self._late.append(callback)
 
     def remove(self, route: Route) -> None:
         """Forget exactly this route; one that took its place stays."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
 from ngrokc.options import TunnelOptions
-from ngrokc.proxy import GOOD, Visit, Visitors
+from ngrokc.proxy import GOOD, ROUTE_WAIT, Visit, Visitors
 from ngrokc.routes import Route, Routes
 from ngrokc.visitor_stream import VisitorStream
 from protocol.address import Upstream
@@ -296,7 +297,28 @@ async def test_a_program_is_offered_a_visitor_when_the_verdict_has_gone_out_whol
             await stream.aclose()
 
 
-async def test_a_refusal_goes_out_whole() -> None:
+async def test_a_refusal_goes_out_whole(autojump_clock: MockClock) -> None:
     async with bench() as b, narrow(b, 3) as visitor:
+        await trio.sleep(ROUTE_WAIT)
         assert await take_all(visitor) == frame(StartProxyResp("unknown_tunnel", "the agent has no such tunnel"))
         visitor.end_writing()
+
+
+async def test_a_visitor_that_is_faster_than_its_tunnels_answer_waits_for_it(autojump_clock: MockClock) -> None:
+    """NewTunnel and the first visitor come on different connections."""
+    async with bench() as b:
+        taken: list[VisitorStream] = []
+
+        def offer(stream: VisitorStream) -> bool:
+            taken.append(stream)
+            return True
+
+        async with narrow(b, 100):
+            await trio.sleep(ROUTE_WAIT / 2)
+            b.routes.add(Route("other", "http://other", "http", "", None, TunnelOptions()))
+            await trio.testing.wait_all_tasks_blocked()
+            assert not taken
+            b.routes.add(Route("t", "http://t", "http", "", None, TunnelOptions(), offer=offer))
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(ROUTE_WAIT)
+            assert len(taken) == 1
