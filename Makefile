@@ -60,8 +60,8 @@ fmt: $(VENV)/.dev  ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 FUZZ_SECONDS := 60
-fuzz: $(VENV)/.dev  ## heads, bodies, answers, mux and frames; FUZZ_SECONDS=600 for each, longer
-	for part in heads bodies responses mux; do $(BIN)/python -m tests.fuzz.$$part --seconds $(FUZZ_SECONDS) || exit 1; done
+fuzz: $(VENV)/.dev  ## heads, bodies, answers, the whole edge, mux and frames; FUZZ_SECONDS=600 for each, longer
+	for part in heads bodies responses edge frames mux; do $(BIN)/python -m tests.fuzz.$$part --seconds $(FUZZ_SECONDS) || exit 1; done
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -q tests/protocol/test_frames.py tests/protocol/test_messages.py
 
 bench: $(VENV)/.dev  ## the figures of the README: wants nginx, wrk and iperf3; under 12 minutes
