@@ -68,11 +68,14 @@ class ResponseHead:
         self.upgrade: bytes | None = None
         self.keep_alive = self.minor == 1
         self.length = self._framing(digits, padding, coding)
-        if bodyless or number < 200 or number == 204 or number == 304:
+        unframed = number < 200 or number == 204
+        if bodyless or unframed or number == 304:
             self.length = 0
         wish = True if connection is None else _WISHES.get(connection.rstrip(b" \t").lower())
-        odd_coding = coding is not None and (coding != b"chunked" or number < 200 or number == 204)
-        if rare is not None or again is not None or twice is not None or wish is None or odd_coding or number == 101:
+        odd_framing = (coding is not None and coding != b"chunked") or (
+            unframed and (coding is not None or digits is not None)
+        )
+        if rare is not None or again is not None or twice is not None or wish is None or odd_framing or number == 101:
             self._look_closer()
         else:
             if connection is not None:
@@ -105,8 +108,10 @@ class ResponseHead:
         instead = GONE.copy()
         instead.update((option, b"") for option in options if option not in FRAMING)
         self.keep_alive = b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
-        if self.status >= 200 and self.status != 204:  # RFC 9112, 6.1: not in a 1xx or 204
+        if self.status >= 200 and self.status != 204:
             instead[b"transfer-encoding"] = _CHUNKED_LINE
+        else:  # RFC 9112, 6.1 and RFC 9110, 8.6: neither in a 1xx nor in a 204, where it could pass for a body's
+            instead[b"content-length"] = b""
         if self.status == 101:
             chosen = b", ".join(protocols(found.get(b"upgrade", ())))
             if not chosen or b"upgrade" not in options or self.minor == 0:
