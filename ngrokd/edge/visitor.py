@@ -269,7 +269,7 @@ class VisitorConnection:
     def response_done(self) -> None:
         """The answer is with the visitor. When its request is complete too, the exchange is over."""
         self.slot.used = True
-        if self.down.close_after or self.edge.draining:
+        if self.down.close_after:  # said so: while draining every answer that begins does
             self._finish()
         elif self._up.finished:
             self._next_exchange()
