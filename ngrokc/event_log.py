@@ -40,7 +40,7 @@ def write_event(log: Log, event: Event) -> None:
     if isinstance(event, SessionStarted):
         facts["client_id"] = f"{event.client_id[:8]}..."  # towards a 1.7 server the whole of it is a key to the session
     match event:
-        case Latency() | ConnectionOpened() | ConnectionClosed(failure=None):
+        case Latency() | ConnectionOpened() | ConnectionClosed(ours=False):
             log.debug(name, **facts)
         case TunnelRefused() | StateChanged(state="reconnecting") | ConnectionClosed():
             log.warning(name, **facts)

@@ -82,9 +82,12 @@ class ConnectionOpened:
     client_addr: str
 
 
+VISITOR_SIDE = "visitor:"  # how a failure begins that the visitor caused: it closed or reset its connection
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionClosed:
-    """`up` and `down` are bytes from and to the visitor; `failure` is None for an orderly end."""
+    """`up` and `down` are bytes from and to the visitor; `failure` is None for an orderly end, else whose side and why."""
 
     tunnel: str
     conn_id: str
@@ -92,6 +95,11 @@ class ConnectionClosed:
     down: int
     seconds: float
     failure: str | None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the agent's person should look at it: it failed, and not because the visitor left."""
+        return self.failure is not None and not self.failure.startswith(VISITOR_SIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +177,7 @@ class EventBus:
         return self._heard
 
     def publish(self, event: Event) -> None:
-        routine = isinstance(event, ConnectionOpened) or (isinstance(event, ConnectionClosed) and event.failure is None)
+        routine = isinstance(event, ConnectionOpened) or (isinstance(event, ConnectionClosed) and not event.ours)
         for subscription in self._subscriptions:
             if subscription.visitors or not routine:
                 subscription.put(event)

@@ -64,3 +64,10 @@ def test_a_client_id_is_not_shown_whole() -> None:
     capture = LogCapture()
     write_event(logger(capture), SessionStarted("1.7", "s", "0123456789abcdef0123456789abcdef", (), "h"))
     assert capture.entries[0]["client_id"] == "01234567..."
+
+
+def test_a_visitor_that_leaves_is_no_warning() -> None:
+    left = ConnectionClosed("web", "c1", 1, 2, 0.1, "visitor: reset by the other side")
+    broke = ConnectionClosed("web", "c1", 1, 2, 0.1, "upstream: connection refused")
+    fine = ConnectionClosed("web", "c1", 1, 2, 0.1, None)
+    assert (left.ours, broke.ours, fine.ours) == (False, True, False)
