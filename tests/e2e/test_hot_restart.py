@@ -148,6 +148,14 @@ async def receive(stream: trio.SocketStream) -> bytes:
     return data
 
 
+def tell(programs: list[Server]) -> None:
+    """What the servers said around a failure."""
+    for program in programs:
+        for line in program.lines:
+            event = json.loads(line)
+            print(event["time"], program.name, event["event"], event.get("code", ""), event.get("reason", ""))
+
+
 @pytest.mark.timeout(200)
 async def test_rolling_restarts_under_load(world: World, upstream: Upstream) -> None:
     server: Server = await world.ngrokd("-grace=8", https=False)
@@ -168,6 +176,8 @@ async def test_rolling_restarts_under_load(world: World, upstream: Upstream) -> 
     print(dict(tally.done), len(tally.failures), tally.failures[:5])
     for program in old[:-1]:
         assert await program.wait(within=15) == 0
+    if tally.failures:
+        tell(old)
     assert tally.failures == []
     assert tally.done["requests"] > RATE
     assert tally.done["uploads"]
