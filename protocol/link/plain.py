@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
-from protocol.link.reactor import READABLE, WRITABLE, Reactor
+from protocol.link.reactor import FAILED, READABLE, WRITABLE, Reactor
 from protocol.link.stream import PortStream
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time left: close sends a reset
@@ -38,6 +38,7 @@ class SocketPort(Port):
         "_early",
         "_end_seen",
         "_face",
+        "_failed",
         "_fileno",
         "_full",
         "_hup",
@@ -59,6 +60,7 @@ class SocketPort(Port):
         self._signalled = False  # on_readable was called and the owner has not yet read until None
         self._full = False  # a write was cut short: on_writable is owed
         self._hup = False  # the kernel announced the end: a short read does not mean drained
+        self._failed = False  # the kernel announced a reset, maybe of a connection whose end was read long ago
         self._end_seen = False
         self._closed = False
         self._peer: tuple[str, int] | None = None
@@ -74,8 +76,9 @@ class SocketPort(Port):
         if mask & ~WRITABLE:
             if mask & ~(READABLE | WRITABLE):
                 self._hup = True
+                self._failed = bool(mask & FAILED)
             self._drained = False
-            if not self._signalled:
+            if not self._signalled or (self._failed and self._end_seen):
                 self._signalled = True
                 self.on_readable()
 
@@ -111,6 +114,13 @@ class SocketPort(Port):
         return count
 
     # -- the end
+    def _after_end(self) -> int:
+        """What reading gives once the end was read. A visitor that is gone altogether shows so by a reset: to the next
+        bytes, or to a keepalive."""
+        if self._failed:
+            raise PortBroken("reset after its end")
+        return 0
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -252,7 +262,7 @@ class PlainPort(SocketPort):
 
     def _receive(self, room: memoryview) -> int:
         if self._end_seen:
-            return 0
+            return self._after_end()
         try:
             count = self.sock.recv_into(room)
         except BlockingIOError:

@@ -52,7 +52,7 @@ class Port(abc.ABC):
     @abc.abstractmethod
     def read(self) -> memoryview | None:
         """Borrow the next bytes. None: nothing now, `on_readable` will follow. An empty view: end of file (and again at
-        each later call). Raises PortBroken when the other side reset the connection; never after an end of file."""
+        each later call). Raises PortBroken when the other side reset the connection, also when it did so after its end."""
 
     @abc.abstractmethod
     def read_into(self, room: memoryview) -> int:

@@ -25,6 +25,7 @@ import trio
 
 READABLE: Final = 1  # the values of EPOLLIN and EPOLLOUT, so that the epoll reactor passes masks on unchanged
 WRITABLE: Final = 4
+FAILED: Final = 8  # EPOLLERR; reactors without it say nothing
 # Any other bit of a mask: the peer ended, or the socket failed. A read will tell.
 
 Handler = Callable[[int], None]

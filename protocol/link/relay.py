@@ -57,7 +57,18 @@ class RelayEnd:
 class _Flow:
     """One direction."""
 
-    __slots__ = ("_ended", "_relay", "_sink", "_skip", "_source", "_tap", "count", "greeting", "holds_end", "wants_goodbye")
+    __slots__ = (
+        "_ended",
+        "_relay",
+        "_sink",
+        "_skip",
+        "_source",
+        "_tap",
+        "count",
+        "greeting",
+        "holds_end",
+        "wants_goodbye",
+    )
 
     def __init__(self, relay: Relay, source: Port, sink: Port, tap: Callable[[memoryview], None] | None) -> None:
         self.holds_end = self.wants_goodbye = False
@@ -81,6 +92,7 @@ class _Flow:
     def pump(self) -> None:
         """Move what can be moved now, a bounded amount."""
         if self._ended:
+            self._look_for_reset()
             return
         move = self._move_reserved if self._sink.reserves else self._move
         try:
@@ -93,6 +105,15 @@ class _Flow:
             self._relay.fail(self._source, self._sink, error)
             return
         self._relay.reactor.soon(self.pump)
+
+    def _look_for_reset(self) -> None:
+        """The source has ended, and something happened: a visitor that half-closed and then left altogether."""
+        if self._relay.over:
+            return
+        try:
+            self._source.read()
+        except PortBroken as error:
+            self._relay.fail(self._source, self._sink, error)
 
     def _join_greeting(self) -> bool:
         """Put the greeting in front of the source's first bytes, or of its end; False while there is neither."""
@@ -287,6 +308,10 @@ class Relay:
         self._finish(reason, "")
 
     # -- for the flows
+    @property
+    def over(self) -> bool:
+        return self._over
+
     def hold_end(self) -> None:
         """The visitor has ended and the upstream is not to know yet."""
         self._held = self.reactor.timer(self._held_long_enough)

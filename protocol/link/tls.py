@@ -208,7 +208,7 @@ class TlsPort(TlsBase):
     # -- plaintext
     def _decrypt(self, room: memoryview) -> int:
         if self._end_seen:
-            return 0
+            return self._after_end()
         filled = 0
         read = self._tls.read
         try:

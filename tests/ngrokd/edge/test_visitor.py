@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 
 import pytest
 import trio
@@ -262,6 +263,22 @@ async def test_a_classic_agent_does_not_hear_of_a_half_close() -> None:
         await service.send_all(OK)
         assert await read_exactly(visitor, len(OK)) == OK
         assert world.opener.starts[0].conn_id is None
+
+
+@pytest.mark.parametrize("caps", [frozenset(), frozenset({"ticket"})])
+async def test_a_visitor_that_half_closed_and_then_left_is_noticed(caps: frozenset[str]) -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test", caps=caps)
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        await visitor.send_eof()
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await visitor.aclose()
+        with trio.fail_after(5):
+            while world.edge.visitors:
+                await trio.sleep(0.001)
 
 
 async def test_a_visitor_that_left_does_not_stay_with_a_classic_agent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,8 @@ class Joined:
         self.visitor = visitor
         self.upstream = upstream
         self.relay = relay
+        self.far: Port
+        """The visitor's own end."""
         self.ends: list[RelayEnd] = []
         self.ended = trio.Event()
 
@@ -86,6 +88,7 @@ async def joined(
         ends: list[Joined] = []
         relay = Relay(reactor, near[0], far[0], on_end=lambda end: ends[0].on_end(end), idle=idle, tap=tap)
         both = Joined(reactor, near[1].stream(), far[1].stream(), relay)
+        both.far = near[1]
         ends.append(both)
         relay.start()
         yield both
@@ -327,3 +330,13 @@ async def test_an_upstream_that_must_say_goodbye_and_does_not_has_failed(kind: s
         assert [end.failure for end in ends] == [None if polite else "the link ended without a goodbye"]
         visitor[1].close()
         upstream[1].close()
+
+
+@over
+async def test_a_visitor_that_half_closed_and_then_left_is_noticed(ports: str) -> None:
+    async with joined("epoll", ports) as both:
+        await both.visitor.send_eof()
+        assert await both.upstream.receive_some() == b""
+        both.far.abort()
+        end = await both.end()
+        assert (end.side, end.failure) == ("visitor", "reset after its end")
