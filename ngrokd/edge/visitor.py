@@ -2,13 +2,11 @@
 
     head -> route -> admit -> head rewritten -> body up ... response head -> body down -> next head
 
-Everything runs in callbacks of the reactor; nothing here waits. The request half is `upward`, the response half is
-`downward`; this module joins them: it reads heads, decides, and owns the visitor's port and the stream to the agent.
+Everything runs in callbacks of the reactor; nothing here waits. `deciding` says who serves a request, `upward` is the
+request half, `downward` the response half; this module joins them, and owns the visitor's port and the stream to the agent.
 
-Invariants (docs/architecture.md): every request is parsed, routed and authorised on its own; one parsed head decides all
-three; a stream serves one visitor connection and is dropped when another tunnel's request comes; a bad head reaches no
-agent. Whether what was sent so far can be mistaken for a complete answer decides between an error page, an orderly end
-and a reset.
+Invariants: a stream serves one visitor connection and is dropped when another tunnel's request comes; a bad head reaches
+no agent. Whether what was sent can be mistaken for a complete answer decides between an error page, an end and a reset.
 """
 
 from __future__ import annotations
@@ -16,10 +14,12 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from ngrokd.edge.deciding import decide, decide_again, may_repeat
 from ngrokd.edge.downward import Downward, Phase
 from ngrokd.edge.reading import HeadReader
 from ngrokd.edge.slot import StreamSlot
 from ngrokd.edge.upward import Upward
+from ngrokd.policy.denial import Denial
 from protocol.errors import Fault, HttpError
 from protocol.head import RequestHead, ResponseHead
 from protocol.link.linger import linger
@@ -34,7 +34,6 @@ HEAD_SECONDS: Final = 10.0  # from the first byte of a head, or from accept, to 
 IDLE_SECONDS: Final = 75.0  # a kept-alive connection between exchanges, nginx's figure
 STALL_SECONDS: Final = 20.0  # how often progress is looked at while a body is under way
 STALL_FLOOR: Final = 1024  # bytes that a visitor must send or take in that time while we wait for it alone
-IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2 (TRACE is refused)
 
 
 class State(enum.Enum):
@@ -151,7 +150,7 @@ class VisitorConnection:
         self.request = request
         self.began = self.opened = self.edge.reactor.now
         self._head_begun = self._retried = False
-        self._decide(request)
+        self._follow(decide(self, request), request)
 
     def _wait_for_more(self) -> None:
         """A partial head. The rest of it may be there already: an edge is not repeated."""
@@ -162,44 +161,23 @@ class VisitorConnection:
         self.edge.reactor.soon(self._on_readable)
 
     # -- deciding
-    def _decide(self, request: RequestHead) -> None:
-        edge = self.edge
-        if edge.guard is not None:
-            denial = edge.guard.consider(self, request)
-            if denial is not None:
-                self.refuse(denial.code, fields=denial.fields)
-                return
-        tunnel = edge.registry.lookup(edge.scheme, request.host)
-        if self.server_name is not None and self.server_name != request.host:
-            self.refuse("misdirected")
-            return
-        if tunnel is None:
-            if edge.room is not None and edge.room.takes(self, edge.scheme, request.host):
-                self.state = State.OPENING
-                return
-            self.refuse(edge.why_unknown(request.host))
-            return
-        usage = tunnel.session.usage
-        if usage is not None and not usage.admit_request(edge.reactor.now):
-            self.refuse("tunnel_rate_limited", usage.grant.name)
-            return
-        policy = tunnel.policy
-        if policy is not None and not policy.trivial:
-            denial = policy.admit(self.address[0], request, self.secure)
-            if denial is not None:
-                self.refuse(denial.code, fields=denial.fields)
-                return
-        if self.slot.fits(tunnel):
-            self._begin(tunnel, request)
+    def _follow(self, found: Tunnel | Denial | None, request: RequestHead) -> None:
+        """Do what was decided."""
+        if found is None:
+            self.state = State.OPENING
+        elif isinstance(found, Denial):
+            self.refuse(found.code, found.detail, found.fields)
+        elif self.slot.fits(found):
+            self._begin(found, request)
         else:
             self.slot.close()
-            self._open(tunnel)
+            self._open(found)
 
     def look_again(self) -> None:
         """For the waiting room: the tunnel may be here now, or the time is over."""
         if self.state is State.OPENING and self.request is not None:
             self.state = _HEAD
-            self._decide(self.request)
+            self._follow(decide(self, self.request), self.request)
 
     def _open(self, tunnel: Tunnel) -> None:
         self.state = State.OPENING
@@ -358,16 +336,9 @@ class VisitorConnection:
         # RFC 9112, 9.3.1: the service closed an idle connection while this request was on its way. Or a 1.7 agent got a
         # visitor for a tunnel whose NewTunnel it had not read yet: it closes that link without a byte.
         stale = self.slot.used or not tunnel.session.caps
-        retriable = stale and self.down.untouched and not request.length and request.method in IDEMPOTENT
-        if retriable and not self._retried:
+        if stale and self.down.untouched and may_repeat(request) and not self._retried:
             self._retried = True
-            owner = self.edge.registry.lookup(self.edge.scheme, request.host)
-            if owner is tunnel:
-                self._open(tunnel)
-            elif owner is not None:  # the name is somebody else's by now
-                self._decide(request)
-            else:
-                self.refuse("agent_gone")
+            self._follow(decide_again(self, request, tunnel), request)
         else:
             self.refuse("upstream_broke", failure or "the service closed the connection without an answer")
 
@@ -427,18 +398,17 @@ class VisitorConnection:
     def _on_timer(self) -> None:
         if self.state is _EXCHANGE:
             self._check_progress()
-        elif self.state is _HEAD:
-            if self._reader.rest:
-                self.refuse("request_timeout")
-            else:
-                self.close()
         elif self.state is State.OPENING:
             self._timer.set(STALL_SECONDS)  # for the exchange
+        elif self._reader.rest:
+            self.refuse("request_timeout")
+        else:
+            self.close()
 
     def _check_progress(self) -> None:  # a visitor that is waited for must move; an answer may take its time
         moved = self._up.count + self.down.count
         if self._up.holds_end and moved == self._progress:
-            self.fail_visitor("it ended, and a 1.7 agent can't be told without losing the answer")  # most likely it left
+            self.fail_visitor("it ended; a 1.7 agent can't be told without losing the answer")  # most likely it left
             return
         waits_for_visitor = self.down.blocked or not (self._up.done or self._up.blocked)
         if waits_for_visitor and moved - self._progress < STALL_FLOOR:
