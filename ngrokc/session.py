@@ -45,7 +45,7 @@ from protocol.session import ControlOrder, Side
 DIAL_TIMEOUT = 10.0  # connect, proxy and TLS together
 LOGIN_TIMEOUT = 10.0  # a 1.7 server that replaces an old session answers only when that one is torn down
 FINAL = frozenset({"bad_version", "bad_token", "token_needed", "not_allowed"})
-OURS = ("ticket", "close", "options", "verdict", "bye")
+OURS = ("ticket", "close", "options", "verdict", "bye", "notice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,8 @@ class Session:
                 await self.link.send(Pong())
             case messages.TunnelClosed():
                 self._tunnel_closed(message)
+            case messages.Notice():
+                self._bus.publish(Notice("warning", f"{message.message} ({message.code})"))
             case GoAway():
                 self.going_away = message.reason or "restart"
                 self.reason = f"the server is leaving ({self.going_away})"

@@ -130,7 +130,7 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
         with services.reactor.turn():
             session.opener.close()
         if session.usage is not None:
-            services.usages.leave(session.usage)
+            services.usages.leave(session.usage, session.control.send)
         log.info("agent left", reason=control.reason)
 
 
@@ -174,7 +174,7 @@ def _enter(
         grant=admission.grant,
     )
     links = _opener(services, outbox, caps)
-    usage = services.usages.join(admission.grant) if admission.grant is not None else None
+    usage = services.usages.join(admission.grant, outbox.send) if admission.grant is not None else None
     opener = limited(services.reactor, links, usage, services.log)
     session = Session(identity, _agent_info(auth, arrival), frozenset(caps), outbox, opener, usage=usage, links=links)
     dismiss(

@@ -56,12 +56,17 @@ class ThrottledOpener:
         self.inner = inner
         self._usage = usage
         self._refused = refused
+        self._reactor = reactor
         self._pacer = Pacer(reactor, usage.bucket) if usage.bucket is not None else None
+
+    @property
+    def _now(self) -> float:
+        return self._reactor.now if self._reactor.in_turn else self._reactor.refresh()
 
     def open(self, start: StartProxy, ready: Ready) -> Cancel:
         """See Opener; more than the token's connections get `limit_reached` at once."""
         try:
-            slot = self._usage.connection()
+            slot = self._usage.connection(self._now)
         except Fault as fault:
             self._refused(fault)
             ready(fault)

@@ -1,21 +1,31 @@
 """What the sessions of one token use together, against its limits. Pure: the caller brings the clock.
 
 `Usages` keeps one `Usage` per token while any of its sessions lives. The edge asks `admit_request`, openers take
-connections' slots and share `bucket`; `refused` counts, by reason, what was turned away, for the operator and the owner.
+connections' slots and share `bucket`; `refused` counts, by reason, what was turned away. The operator reads it; the owner's
+agents are told with a Notice, seldom enough that a flood of visitors is no flood for them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
 
 from ngrokd.grants import Grant
 from ngrokd.limits import FairBucket, Rate, Slot, Slots
 from protocol.errors import Fault
+from protocol.messages import Notice
 
 if TYPE_CHECKING:
     from ngrokd.throttle import ThrottledPort
+
+TELL_EVERY: Final = 60.0  # seconds between two Notices of one code
+
+Tell = Callable[[Notice], None]  # must not wait or raise
+
+
+def tell_nobody(_notice: Notice) -> None:
+    """For sessions without a control link: tests, embedding."""
 
 
 class Usage:
@@ -23,8 +33,10 @@ class Usage:
 
     def __init__(self, grant: Grant) -> None:
         self.grant = grant
-        self.sessions = 0
+        self.listeners: list[Tell] = []
+        """One for each session of the token."""
         self.refused: Counter[str] = Counter()
+        self._told: dict[str, float] = {}
         scope = grant.scope
         self._requests = Rate(scope.max_requests) if scope.max_requests is not None else None
         self._connections = Slots("connections at a time for this token")
@@ -34,6 +46,10 @@ class Usage:
 
     def __repr__(self) -> str:
         return f"<Usage {self.grant.name} sessions={self.sessions} connections={self.connections}>"
+
+    @property
+    def sessions(self) -> int:
+        return len(self.listeners)
 
     @property
     def connections(self) -> int:
@@ -49,15 +65,29 @@ class Usage:
         if self._requests is None or self._requests.admit(now):
             return True
         self.refused["requests"] += 1
+        allowed = f"{self.grant.scope.max_requests:g} requests a second (--max-requests)"
+        self._tell("tunnel_rate_limited", f"visitors are turned away: {self._may_have(allowed, 'requests')}", now)
         return False
 
-    def connection(self) -> Slot:
+    def connection(self, now: float) -> Slot:
         """A slot for one visitor's stream. Raises Fault `limit_reached`; counted."""
         try:
             return self._connections.slot(self.grant.account, self.grant.scope.max_connections)
         except Fault:
             self.refused["connections"] += 1
+            allowed = f"{self.grant.scope.max_connections} visitors at a time (--max-connections)"
+            self._tell("limit_reached", f"visitors are turned away: {self._may_have(allowed, 'connections')}", now)
             raise
+
+    def _may_have(self, allowed: str, refused: str) -> str:
+        return f"the token {self.grant.name} may have {allowed}; {self.refused[refused]} refused so far"
+
+    def _tell(self, code: str, message: str, now: float) -> None:
+        if now - self._told.get(code, float("-inf")) < TELL_EVERY:
+            return
+        self._told[code] = now
+        for tell in self.listeners:
+            tell(Notice(code, message))
 
 
 class Usages:
@@ -72,15 +102,15 @@ class Usages:
     def get(self, account: str) -> Usage | None:
         return self._found.get(account)
 
-    def join(self, grant: Grant) -> Usage:
-        """The usage that a new session of this token shares; `leave` at its end."""
+    def join(self, grant: Grant, tell: Tell = tell_nobody) -> Usage:
+        """The usage that a new session of this token shares; `tell` reaches its agent. `leave` with the same at its end."""
         usage = self._found.get(grant.account)
         if usage is None:
             usage = self._found[grant.account] = Usage(grant)
-        usage.sessions += 1
+        usage.listeners.append(tell)
         return usage
 
-    def leave(self, usage: Usage) -> None:
-        usage.sessions -= 1
-        if usage.sessions <= 0:
+    def leave(self, usage: Usage, tell: Tell = tell_nobody) -> None:
+        usage.listeners.remove(tell)
+        if not usage.listeners:
             self._found.pop(usage.grant.account, None)

@@ -199,10 +199,18 @@ class GoAway(Message):
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Notice(Message):
+    """`notice`, server to agent: what the owner should know and a visitor must not. `code` as on error pages."""
+
+    code: str = ""
+    message: str = ""
+
+
 Kinds = tuple[type[Message], ...]
 
 CLASSIC: Final[Kinds] = (Auth, AuthResp, ReqTunnel, NewTunnel, ReqProxy, RegProxy, StartProxy, Ping, Pong)
-NATIVE: Final[Kinds] = (CloseTunnel, TunnelClosed, RegLeg, RegLegResp, ReqLeg, StartProxyResp, GoAway)
+NATIVE: Final[Kinds] = (CloseTunnel, TunnelClosed, RegLeg, RegLegResp, ReqLeg, StartProxyResp, GoAway, Notice)
 _CODEC: Final[Codec[Message]] = Codec(CLASSIC + NATIVE, parts=(AgentInfo,), limits={"RemotePort": 65535})
 
 

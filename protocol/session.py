@@ -30,6 +30,7 @@ from protocol.messages import (
     GoAway,
     Message,
     NewTunnel,
+    Notice,
     Ping,
     Pong,
     RegLeg,
@@ -40,7 +41,7 @@ from protocol.messages import (
     TunnelClosed,
 )
 
-CAPABILITIES: Final = ("ticket", "close", "mux", "options", "verdict", "bye")
+CAPABILITIES: Final = ("ticket", "close", "mux", "options", "verdict", "bye", "notice")
 _DEPENDS: Final[Mapping[str, str]] = {"mux": "ticket"}  # a leg registers itself with the ticket
 
 
@@ -89,6 +90,7 @@ _LIVING: Final[Mapping[Line, State]] = {
     (Side.AGENT, CloseTunnel): State.OPEN,
     (Side.SERVER, TunnelClosed): State.OPEN,
     (Side.SERVER, ReqLeg): State.OPEN,
+    (Side.SERVER, Notice): State.OPEN,
     (Side.SERVER, GoAway): State.LEAVING,
 }
 TABLE: Final[Mapping[State, Mapping[Line, State]]] = {
@@ -107,6 +109,7 @@ _NEEDS: Final[Mapping[Line, str]] = {
     (Side.SERVER, TunnelClosed): "close",
     (Side.SERVER, ReqLeg): "mux",
     (Side.SERVER, GoAway): "bye",
+    (Side.SERVER, Notice): "notice",
 }
 _KINDS: Final[Mapping[type[Message], LinkKind]] = {
     Auth: LinkKind.CONTROL,

@@ -271,21 +271,23 @@ async def stay(server: Server, task_status: trio.TaskStatus[None] = trio.TASK_ST
 
 
 async def test_limits_of_a_token(world: World, upstream: Upstream, dialect: Dialect) -> None:
-    """Requests per second: 429. Connections: 503. Bandwidth: slower, and whole. The log names the token."""
+    """Requests per second: 429. Connections: 503. Bandwidth: slower, and whole. The log names the token, the owner is told."""
     server = await world.ngrokd()
     limits = ("--max-requests", "5", "--max-connections", "2", "--max-bandwidth", "200KB/s")
     token = (await command(server, "token", "add", "busy", *limits))["token"]
-    await world.ngrokc(web(upstream), server, settings={**dialect, "auth_token": token})
+    agent = await world.ngrokc(web(upstream), server, settings={**dialect, "auth_token": token})
     async with open_visitor(server.http_port, "test.localhost") as visitor:
         assert [(await visitor.ask("/x")).status for _ in range(5)] == [200] * 5
         assert (await visitor.ask("/x")).status == 429
         await server.line("tunnel_rate_limited.*busy|busy.*tunnel_rate_limited")
+        await agent.line(r"the token busy may have 5 requests a second .*1 refused so far \(tunnel_rate_limited\)")
     await trio.sleep(1)
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             await nursery.start(stay, server)
         assert await answers(server, "test.localhost") == 503
         await server.line("a token is over its limit")
+        await agent.line(r"busy may have 2 visitors at a time .*\(limit_reached\)")
         nursery.cancel_scope.cancel()
     await trio.sleep(1)
     async with open_visitor(server.http_port, "test.localhost") as visitor:

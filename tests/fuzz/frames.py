@@ -15,6 +15,7 @@ from protocol.messages import (
     GoAway,
     Message,
     NewTunnel,
+    Notice,
     Ping,
     Pong,
     RegLeg,
@@ -60,7 +61,7 @@ def originals() -> list[bytes]:
         *(Ping(), Pong(), ReqProxy(), RegProxy(ID), AuthResp(client_id=ID), Auth(os="linux", arch="amd64")),
         ReqTunnel("0011223344556677", "http+https", subdomain="test"),
         NewTunnel("0011223344556677", "http://test.ngrok.me", "http"),
-        *(StartProxy("http://x", "1.2.3.4:5"), StartProxyResp(), GoAway(30, "bye")),
+        *(StartProxy("http://x", "1.2.3.4:5"), StartProxyResp(), GoAway(30, "bye"), Notice("limit_reached", "full")),
         RegLeg(client_id=ID),
     ]
     frames = [frame(message) for message in messages]

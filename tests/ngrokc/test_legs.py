@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from ngrokc.agent import Agent, AgentSettings
-from ngrokc.events import Event, StateChanged, Subscription, TunnelClosed, TunnelOnline, TunnelRefused
+from ngrokc.events import Event, Notice, StateChanged, Subscription, TunnelClosed, TunnelOnline, TunnelRefused
 from ngrokc.identity import Identity
 from ngrokc.tunnel_spec import TunnelSpec
 from protocol.address import HostPort
@@ -33,6 +33,7 @@ from protocol.messages import (
     StartProxy,
     StartProxyResp,
 )
+from protocol.messages import Notice as NoticeMessage
 from protocol.messages import TunnelClosed as TunnelClosedMessage
 from tests.kit.go_wire import server_context
 from tests.kit.native_server import NativeServer
@@ -176,6 +177,14 @@ async def test_going_away_dials_anew_before_letting_go() -> None:
             await stream.stream().send_all(b"two")
             assert await stream.stream().receive_some() == b"two"
         stream.close()
+
+
+async def test_what_the_server_has_to_tell_is_an_event() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        await w.server.links[0].send(NoticeMessage("limit_reached", "visitors are turned away"))
+        event = await w.until(lambda event: isinstance(event, Notice) and event.level == "warning")
+        assert event == Notice("warning", "visitors are turned away (limit_reached)")
 
 
 async def test_a_name_taken_over_is_not_asked_for_again() -> None:

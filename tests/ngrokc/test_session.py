@@ -43,9 +43,9 @@ async def test_what_a_login_says() -> None:
         login = await log_in(found)
         auth = await server.seen(Auth)
         assert (auth.version, auth.user, auth.client_id, auth.resume) == ("2", "tok", found.identity.client_id, None)
-        assert auth.caps == ("ticket", "close", "options", "verdict", "bye", "mux")
+        assert auth.caps == ("ticket", "close", "options", "verdict", "bye", "notice", "mux")
         assert auth.agent is not None
-        assert login.order.caps == ("ticket", "close", "mux", "options", "verdict", "bye")
+        assert login.order.caps == ("ticket", "close", "mux", "options", "verdict", "bye", "notice")
         await login.link.aclose()
 
 

@@ -28,7 +28,7 @@ from ngrokd.token_gate import TokenGate
 from ngrokd.tunnel import Tunnel
 from protocol.link.framed import FramedLink
 from protocol.link.tasks import TaskReactor
-from protocol.messages import Auth, AuthResp, Message, NewTunnel, ReqTunnel, TunnelClosed
+from protocol.messages import Auth, AuthResp, Message, NewTunnel, Notice, ReqTunnel, TunnelClosed
 from protocol.names import PublicUrls, Zone
 from protocol.secret import new_request_id
 from protocol.session import CAPABILITIES
@@ -37,7 +37,7 @@ from tests.kit.memory_port import MemoryPort, memory_pair
 
 AWAY = Arrival("192.0.2.7", "203.0.113.1")
 ID = "0123456789abcdef" * 2
-NATIVE = ("ticket", "close", "options", "verdict", "bye")
+NATIVE = ("ticket", "close", "options", "verdict", "bye", "notice")
 START = 1e6  # the wall clock when the tests' clock stands at 0
 
 
@@ -201,6 +201,25 @@ async def test_sessions_of_a_token_are_counted_and_a_resumed_one_counts_once(aut
         usage = w.services.usages.get(token.id)
         assert usage is not None
         assert usage.sessions == 1
+
+
+async def test_the_owner_is_told_what_the_limits_refuse(autojump_clock: MockClock) -> None:
+    """Each session of the token that can hear it; a session that has ended is no listener any more."""
+    async with world() as w:
+        token = await w.token(max_requests=1)
+        agent, first = await w.log_in(token)
+        older, _ = await w.log_in(token, caps=("ticket", "close"))
+        usage = w.services.usages.get(token.id)
+        assert usage is not None
+        for _ in range(3):
+            usage.admit_request(0.0)
+        notice = await agent.hear(Notice)
+        assert isinstance(notice, Notice)
+        assert notice.code == "tunnel_rate_limited"
+        assert (await older.ask()).error == ""  # nothing came that it does not know
+        await w.log_in(token, client_id=first.client_id, resume=first.ticket)
+        await trio.sleep(1)
+        assert usage.sessions == 2
 
 
 async def test_an_expired_token_ends_its_sessions(autojump_clock: MockClock) -> None:

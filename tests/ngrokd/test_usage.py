@@ -7,6 +7,7 @@ import pytest
 from ngrokd.grants import Grant, Scope
 from ngrokd.usage import Usage, Usages
 from protocol.errors import Fault
+from protocol.messages import Notice
 
 
 def grant(**limits: object) -> Grant:
@@ -36,13 +37,34 @@ def test_requests() -> None:
 def test_connections() -> None:
     usage = Usage(grant(max_connections=1))
     assert usage.counts_connections
-    with usage.connection():
+    with usage.connection(0.0):
         assert usage.connections == 1
         with pytest.raises(Fault) as caught:
-            usage.connection()
+            usage.connection(0.0)
         assert caught.value.code == "limit_reached"
     assert usage.connections == 0
     assert usage.refused == {"connections": 1}
     assert not Usage(grant()).counts_connections
     assert Usage(grant(max_bandwidth=1000)).counts_connections
     assert "alice" in repr(usage)
+
+
+def test_each_agent_of_the_token_is_told_once_a_minute() -> None:
+    usages = Usages()
+    first: list[Notice] = []
+    second: list[Notice] = []
+    usage = usages.join(grant(max_requests=1, max_connections=0), first.append)
+    usages.join(grant(), second.append)
+    for _ in range(1000):
+        usage.admit_request(0.0)
+        with pytest.raises(Fault):
+            usage.connection(0.0)
+    assert [notice.code for notice in first] == ["limit_reached", "tunnel_rate_limited"]
+    assert "alice may have 1 requests a second (--max-requests); 1 refused" in first[1].message
+    assert first == second
+    usages.leave(usage, second.append)
+    assert usage.sessions == 1
+    assert [usage.admit_request(60.5) for _ in range(3)] == [True, False, False]
+    assert len(first) == 3
+    assert "1000 refused" in first[-1].message
+    assert len(second) == 2

@@ -23,6 +23,7 @@ from protocol.messages import (
     GoAway,
     Message,
     NewTunnel,
+    Notice,
     Ping,
     Pong,
     RegLeg,
@@ -110,6 +111,7 @@ SPECIMENS: list[tuple[Message, str]] = [
         '{"Type":"StartProxyResp","Payload":{"Code":"upstream_refused","Message":"nobody listens"}}',
     ),
     (GoAway(30, "restart"), '{"Type":"GoAway","Payload":{"After":30,"Reason":"restart"}}'),
+    (Notice("limit_reached", "full"), '{"Type":"Notice","Payload":{"Code":"limit_reached","Message":"full"}}'),
 ]
 
 
@@ -207,6 +209,7 @@ _MESSAGES = st.one_of(
     st.builds(TunnelClosed, _TEXT, _TEXT, _TEXT),
     st.builds(RegLeg, _TEXT, _TEXT, st.integers(0, 2**31 - 1)),
     st.builds(GoAway, st.integers(0, 2**31 - 1), _TEXT),
+    st.builds(Notice, _TEXT, _TEXT),
 )
 
 

@@ -16,6 +16,7 @@ from protocol.messages import (
     GoAway,
     Message,
     NewTunnel,
+    Notice,
     Ping,
     Pong,
     RegLeg,
@@ -86,6 +87,7 @@ def test_a_native_session_with_a_farewell() -> None:
     assert pair.up(Pong())
     assert pair.up(CloseTunnel())
     assert pair.down(TunnelClosed())
+    assert pair.down(Notice())
     assert pair.down(GoAway())
     assert pair.agent.state is State.LEAVING
     assert pair.up(ReqTunnel())  # was on its way
@@ -137,6 +139,7 @@ def test_in_an_open_session_a_known_message_out_of_place_is_ignored(message: Mes
         (TunnelClosed(), False, "close"),
         (ReqLeg(), False, "mux"),
         (GoAway(), False, "bye"),
+        (Notice(), False, "notice"),
     ],
     ids=repr,
 )
