@@ -11,7 +11,7 @@ LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all:
 OURSELVES := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test lint fmt fuzz bench bench-quick profile lock browser-deps clean
+.PHONY: help setup dev demo test lint fmt fuzz soak bench bench-quick profile lock browser-deps clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ FUZZ_SECONDS := 60
 fuzz: $(VENV)/.dev  ## heads, bodies, answers, the whole edge, mux and frames; FUZZ_SECONDS=600 for each, longer
 	for part in heads bodies responses edge frames mux; do $(BIN)/python -m tests.fuzz.$$part --seconds $(FUZZ_SECONDS) || exit 1; done
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -q tests/protocol/test_frames.py tests/protocol/test_messages.py
+
+soak: $(VENV)/.dev  ## 100 000 requests of all kinds, then 8 000 stalled connections of each kind; some minutes
+	$(BIN)/python -m tests.soak
 
 bench: $(VENV)/.dev  ## the figures of the README: wants nginx, wrk and iperf3; under 12 minutes
 	$(BIN)/python -m tests.bench

@@ -104,7 +104,7 @@ class _Service:
             event = self._oracle.next_event()  # raises what is a finding
             if isinstance(event, h11.EndOfMessage):
                 whole += 1
-                if self._oracle.their_state is h11.MIGHT_SWITCH_PROTOCOL:
+                if repr(self._oracle.their_state) == "MIGHT_SWITCH_PROTOCOL":
                     self._lost = True
                     return whole
                 self._next()

@@ -29,7 +29,7 @@ def test_what_h11_refuses_is_a_finding() -> None:
 
 
 def test_a_visitor_that_is_left_behind_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge.HttpEdge, "forget", lambda *_: None)
+    monkeypatch.setattr("ngrokd.edge.http.HttpEdge.forget", lambda *_: None)
     mutator = Mutator(1, [b"nonsense\r\n\r\n"])
     mutator.random = random.Random(1)
     with pytest.raises(AssertionError, match="a visitor is left"):

@@ -265,11 +265,11 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(path: Path) -> AsyncIterator[World]:
-    """The programs that a test starts; all are stopped, and looked at, at the end."""
+async def open_world(path: Path, *, seconds: float = GIVE_UP_AFTER) -> AsyncIterator[World]:
+    """The programs that a test starts; all are stopped, and looked at, at the end. After `seconds` the test hangs."""
     async with trio.open_nursery() as nursery:
         world = World(path, nursery)
-        nursery.start_soon(_give_up, world)
+        nursery.start_soon(_give_up, world, seconds)
         try:
             yield world
             for program in reversed(world.programs):  # agents first
@@ -287,7 +287,7 @@ async def open_world(path: Path) -> AsyncIterator[World]:
             nursery.cancel_scope.cancel()
 
 
-async def _give_up(world: World) -> None:
+async def _give_up(world: World, seconds: float) -> None:
     """End a test that hangs in an orderly way, with the logs; a signal in the middle of trio would leave a mess."""
-    await trio.sleep(GIVE_UP_AFTER)
+    await trio.sleep(seconds)
     raise AssertionError("the test hangs\n" + "\n".join(program.log for program in world.programs))
