@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -41,10 +42,11 @@ class TokenWish:
 async def body(request: Request, allowed: Iterable[str]) -> dict[str, Any]:
     """A JSON object with no other keys; an empty body is an empty one. Raises Fault, `body_too_large` too."""
     data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > BODY_CAP:
-            raise Fault("body_too_large", f"the body may have {BODY_CAP >> 10} KiB at most", blame=Blame.OPERATOR)
+    async with aclosing(request.stream()) as parts:
+        async for part in parts:
+            data += part
+            if len(data) > BODY_CAP:
+                raise Fault("body_too_large", f"the body may have {BODY_CAP >> 10} KiB at most", blame=Blame.OPERATOR)
     try:
         found = json.loads(bytes(data) or b"{}", parse_constant=_no_constant)
     except (ValueError, RecursionError):

@@ -70,6 +70,7 @@ class AdminWorld:
 
     def __init__(self, server: Server, state: Path) -> None:
         self.server = server
+        self.state = state
         self.port = server.addresses["admin"][0].port
         self.base = f"http://127.0.0.1:{self.port}"
         self.token = (state / "admin-token").read_text().strip()
