@@ -56,6 +56,8 @@ async def dial_tcp(host: str, port: int, *, timeout: float, blame: Blame = Blame
                 return PlainPort(await _open(name, port))
             except OSError as error:
                 failure = fault_of(_first(error), blame)
+            except UnicodeError:  # Python's way to say that a label is too long or empty
+                failure = LinkError("unresolved", "no such name can exist", blame=blame)
         raise failure
     raise failure
 

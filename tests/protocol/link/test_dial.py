@@ -118,6 +118,9 @@ async def test_nothing_there_and_no_name() -> None:
     with pytest.raises(LinkError) as caught:
         await dial_tcp("no such name.invalid", 1, timeout=10)
     assert caught.value.code == "unresolved"
+    with pytest.raises(LinkError) as caught:
+        await dial_tcp("a" * 70 + ".example", 1, timeout=10)
+    assert caught.value.code == "unresolved"
 
 
 async def test_a_silent_server_is_left_in_time() -> None:
