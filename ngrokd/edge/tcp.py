@@ -287,7 +287,7 @@ class _Visitor:
             self._finish(str(error))
             return
         self._verdict = None
-        self._too_late.clear()
+        self._too_late.end()
         if verdict.code:
             self._log.warning("the upstream of a tcp tunnel failed", url=self._tunnel.url, code=verdict.code)
             self._finish(verdict.code)
@@ -311,7 +311,7 @@ class _Visitor:
     def _finish(self, reason: str) -> None:
         """Over before there was a relay."""
         self._verdict = None
-        self._too_late.clear()
+        self._too_late.end()
         if self._stream is not None:
             self._stream.abort()
         self._port.abort()

@@ -346,7 +346,7 @@ class VisitorConnection:
         """After 101 both sides own the connection; every byte passes as it is."""
         self._record()
         self.state = State.OVER
-        self._timer.clear()
+        self._timer.end()
         stream = self.slot.take()
         assert stream is not None
         self.port.unread(self._reader.rest)
@@ -437,7 +437,7 @@ class VisitorConnection:
         """This object's part is over; the port is closed by whoever called."""
         if self.state is not State.OVER:
             self.state = State.OVER
-            self._timer.clear()
+            self._timer.end()
             self.slot.add_traffic(self._up.count, self.down.count)  # of an exchange that was cut
             self._up.count = self.down.count = 0
             self.slot.uncount()

@@ -38,6 +38,14 @@ SCRATCH_BYTES: Final = (
 ROUNDS: Final = 4  # of `soon` callbacks in one turn: pump, flush, and what a flush sets free
 
 
+def _nothing() -> None:
+    """What an ended timer calls."""
+
+
+def _nothing() -> None:
+    """The callback of a dropped timer."""
+
+
 class Timer:
     """A deadline that is cheap to move: `set` only stores a number, the sweeper re-queues what comes due too early."""
 
@@ -61,6 +69,17 @@ class Timer:
     def clear(self) -> None:
         """Disarm. A cleared timer costs nothing but its place in the heap until then."""
         self._deadline = math.inf
+
+    def end(self) -> None:
+        """Disarm for good and let go of who would be called: the place in the heap may stay for a while."""
+        self._deadline = math.inf
+        self._callback = _nothing
+
+    def drop(self) -> None:
+        """Disarm for good, and let go of the callback: the entry that waits in the heap, for a minute maybe, must not keep
+        alive what the timer belonged to."""
+        self._deadline = math.inf
+        self._callback = _nothing
 
     @property
     def armed(self) -> bool:
