@@ -51,7 +51,7 @@ class _Linger:
             self._end()
 
     def _end(self) -> None:
-        self._timer.clear()
+        self._timer.end()
         self._reactor.lingering.discard(self._end)
         self._port.close()
         done, self._done = self._done, ignore

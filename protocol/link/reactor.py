@@ -42,10 +42,6 @@ def _nothing() -> None:
     """What an ended timer calls."""
 
 
-def _nothing() -> None:
-    """The callback of a dropped timer."""
-
-
 class Timer:
     """A deadline that is cheap to move: `set` only stores a number, the sweeper re-queues what comes due too early."""
 
@@ -72,12 +68,6 @@ class Timer:
 
     def end(self) -> None:
         """Disarm for good and let go of who would be called: the place in the heap may stay for a while."""
-        self._deadline = math.inf
-        self._callback = _nothing
-
-    def drop(self) -> None:
-        """Disarm for good, and let go of the callback: the entry that waits in the heap, for a minute maybe, must not keep
-        alive what the timer belonged to."""
         self._deadline = math.inf
         self._callback = _nothing
 

@@ -202,25 +202,6 @@ def test_a_reactor_is_abstract() -> None:
         Reactor()  # type: ignore[abstract]
 
 
-async def test_a_dropped_timer_keeps_nothing_alive() -> None:
-    class Owner:
-        def __init__(self, reactor: Reactor) -> None:
-            self.timer = reactor.timer(self.due)
-
-        def due(self) -> None:
-            raise AssertionError("it was dropped")
-
-    async with running("epoll") as reactor:
-        owner = Owner(reactor)
-        owner.timer.set(3600)
-        owner.timer.drop()
-        assert not owner.timer.armed
-        gone = weakref.ref(owner)
-        del owner
-        gc.collect()
-        assert gone() is None
-
-
 @on_both
 async def test_an_ended_timer_holds_nobody_and_calls_nobody(kind: str, autojump_clock: trio.testing.MockClock) -> None:
     class Owner:
