@@ -1,0 +1,1 @@
+"""Measuring programs that are run by hand; `make test` leaves them alone."""
