@@ -207,8 +207,16 @@ class World:
         self._nursery.start_soon(program.collect)
         return program
 
-    async def ngrokd(self, *flags: str, name: str = "ngrokd", like: Server | None = None, https: bool = True) -> Server:
-        """Start ngrokd and wait until it listens. `like`: with the ports and the state of an earlier one."""
+    async def ngrokd(
+        self,
+        *flags: str,
+        name: str = "ngrokd",
+        like: Server | None = None,
+        https: bool = True,
+        descriptors: int | None = None,
+    ) -> Server:
+        """Start ngrokd and wait until it listens. `like`: with the ports and the state of an earlier one. `descriptors`:
+        how many it may have."""
         ports = (
             (like.http_port, like.https_port, like.tunnel_port)
             if like
@@ -226,6 +234,8 @@ class World:
             "-logFormat=json",
             *flags,
         ]
+        if descriptors is not None:
+            words = ["/bin/sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *words]
         server = await self.start(Server, name, words)
         server.http_port, server.https_port, server.tunnel_port = ports
         server.state = state
