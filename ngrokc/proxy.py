@@ -276,6 +276,8 @@ class Visit:
 
     def _over(self, up: int, down: int, failure: str | None) -> None:
         visitors, route = self._visitors, self.route
+        if self not in visitors._active:  # noqa: SLF001 - a program's stream that the agent's end had ended already
+            return
         visitors.closed(self, up, down)
         if (visitors.bus.heard or failure is not None) and route is not None:
             seconds = visitors.reactor.now - self.began

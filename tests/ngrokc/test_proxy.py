@@ -322,3 +322,24 @@ async def test_a_visitor_that_is_faster_than_its_tunnels_answer_waits_for_it(aut
             await trio.testing.wait_all_tasks_blocked()
             await trio.sleep(ROUTE_WAIT)
             assert len(taken) == 1
+
+
+async def test_a_program_that_closes_its_visitor_after_the_agents_end_is_not_counted_twice() -> None:
+    async with bench() as b:
+        taken: list[VisitorStream] = []
+        route = Route("t", "http://t", "http", "", None, TunnelOptions())
+
+        def offer(stream: VisitorStream) -> bool:
+            taken.append(stream)
+            return True
+
+        route.offer = offer
+        b.routes.add(route)
+        with b.visitors.bus.subscribe() as events:
+            async with b.visit(START + b"hi"):
+                assert isinstance(await events.__anext__(), ConnectionOpened)
+                b.visitors.close()
+                await taken[0].aclose()
+            assert isinstance(events.take(), ConnectionClosed)
+            assert events.take() is None
+        assert b.visitors.active == 0
