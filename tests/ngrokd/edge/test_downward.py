@@ -321,3 +321,35 @@ async def test_a_chunked_answer_to_http_1_0_is_502() -> None:
         got = await read_to_end(visitor)
         assert got.startswith(b"HTTP/1.1 502 ")
         assert b"upstream_bad_response" in got
+
+
+async def test_an_http_1_0_visitor_that_stays_is_told_so() -> None:
+    request = b"GET / HTTP/1.0\r\nHost: one.test\r\nConnection: keep-alive\r\n\r\n"
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        for line, following in ((GET, GET), (GET, request), (request, request), (request, GET), (GET, GET)):
+            await read_until(service, b"\r\n\r\n")
+            await service.send_all(OK)
+            head = await read_until(visitor, b"\r\n\r\n")
+            assert (b"\r\nConnection: keep-alive\r\n" in head) is (line is request)
+            assert await read_exactly(visitor, 2) == b"ok"
+            await visitor.send_all(following)
+
+
+async def test_every_answer_has_its_time() -> None:
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        service = await world.stream()
+        connection = next(iter(world.edge.visitors))
+        for _ in range(3):  # the second and third are sent on without being taken apart
+            await read_until(service, b"\r\n\r\n")
+            connection.answered = 0.0
+            await service.send_all(OK)
+            assert await read_exactly(visitor, len(OK)) == OK
+            assert connection.answered >= connection.began > 0.0
+            await visitor.send_all(GET)
