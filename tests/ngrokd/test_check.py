@@ -14,6 +14,7 @@ import trustme
 
 from ngrokd import check
 from ngrokd.check import Finding, findings
+from ngrokd.local import SOCKET
 from ngrokd.settings import settings_from
 
 
@@ -47,7 +48,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         state = tmp_path / "state"
         state.mkdir()
         with socket.socket(socket.AF_UNIX) as control:
-            control.bind(str(state / check.SOCKET))
+            control.bind(str(state / SOCKET))
             control.listen()
             (finding,) = found(tmp_path, http_addr=f"127.0.0.1:{port}")["http"]
             assert finding.state == "ok"

@@ -17,7 +17,13 @@ from protocol.errors import ConfigError
 def visit(target: bytes = b"/a?token=secret", method: bytes = b"GET") -> Any:
     request = SimpleNamespace(target=target, method=method, host="a.example")
     return SimpleNamespace(
-        request=request, request_id="c1.1", address=("192.0.2.7", 99), began=1.0, opened=1.0, answered=1.25, moved=(10, 20)
+        request=request,
+        request_id="c1.1",
+        address=("192.0.2.7", 99),
+        began=1.0,
+        opened=1.0,
+        answered=1.25,
+        moved=(10, 20),
     )
 
 

@@ -66,4 +66,10 @@ def test_changes_say_who_and_what() -> None:
     lines = Lines(LogFormat.JSON)
     lines.audit.change("kick", by="local", session="s1")
     (row,) = (json.loads(line) for line in lines.read())
-    assert (row["event"], row["by"], row["session"], row["audit"], row["level"]) == ("kick", "local", "s1", True, "warning")
+    assert (row["event"], row["by"], row["session"], row["audit"], row["level"]) == (
+        "kick",
+        "local",
+        "s1",
+        True,
+        "warning",
+    )

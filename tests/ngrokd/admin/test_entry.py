@@ -36,7 +36,13 @@ class Door:
     def ask(self, headers: Mapping[str, str], method: str = "GET", path: str = "/api/status") -> int:
         """The status of the refusal, 200 when it is let in."""
         raw = [(key.encode(), value.encode()) for key, value in headers.items()]
-        scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "headers": raw, "client": ("127.0.0.1", 1)}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": raw,
+            "client": ("127.0.0.1", 1),
+        }
         found = self.entry.refusal(scope, Headers(scope=scope))
         return 200 if found is None else found.status_code
 

@@ -24,7 +24,9 @@ async def test_what_went_through_is_seen(tmp_path: Path) -> None:
     async with open_admin(tmp_path) as world, trio.open_nursery() as nursery:
         operator = world.server.office.operator
         assert isinstance(operator, Operator)
-        local = await nursery.start(lambda task_status: trio.serve_tcp(answer, 0, host="127.0.0.1", task_status=task_status))
+        local = await nursery.start(
+            lambda task_status: trio.serve_tcp(answer, 0, host="127.0.0.1", task_status=task_status)
+        )
         port = world.server.addresses["tunnel"][0].port
         wish = Wish(("127.0.0.1", local[0].socket.getsockname()[1]), "http", subdomain="one")
         nursery.start_soon(ClassicClient(("127.0.0.1", port), trusting(), wish).run)

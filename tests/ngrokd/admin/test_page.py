@@ -62,7 +62,8 @@ def shoot(driver: webdriver.Chrome, name: str) -> None:
 
 def complaints(driver: webdriver.Chrome) -> list[str]:
     """What the browser's console said, but for the answers that the page asks for on purpose."""
-    return [entry["message"] for entry in driver.get_log("browser") if " 401 " not in entry["message"]]
+    said: list[dict[str, str]] = driver.get_log("browser")  # type: ignore[no-untyped-call]
+    return [entry["message"] for entry in said if " 401 " not in entry["message"]]
 
 
 def visit(driver: webdriver.Chrome, world: AdminWorld) -> None:
@@ -124,5 +125,5 @@ async def quiet(client: ClassicClient) -> None:
     """It is kicked; how it takes that is not the question."""
     try:
         await client.run()
-    except Exception:
+    except Exception:  # noqa: BLE001 - how it takes that is not the question
         await trio.sleep_forever()

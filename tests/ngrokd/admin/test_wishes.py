@@ -35,7 +35,9 @@ async def test_bodies() -> None:
     assert caught.value.code == "body_too_large"
 
 
-@pytest.mark.parametrize("bad", [{"seconds": -1}, {"seconds": True}, {"seconds": "1"}, {"seconds": 1e12}, {"ban": "ip"}, {"ban": []}])
+@pytest.mark.parametrize(
+    "bad", [{"seconds": -1}, {"seconds": True}, {"seconds": "1"}, {"seconds": 1e12}, {"ban": "ip"}, {"ban": []}]
+)
 def test_bans_that_make_no_sense(bad: dict[str, Any]) -> None:
     with pytest.raises(Fault):
         ban_wish(bad)
@@ -47,7 +49,9 @@ def test_bans() -> None:
 
 
 def test_tokens() -> None:
-    wish = token_wish({"name": "a", "lifetime": "2d", "allow_ports": "2000-2010", "max_bandwidth": "1MB/s", "max_requests": 5})
+    wish = token_wish(
+        {"name": "a", "lifetime": "2d", "allow_ports": "2000-2010", "max_bandwidth": "1MB/s", "max_requests": 5}
+    )
     assert wish.lifetime == 172800.0
     assert wish.scope.allow_ports == ((2000, 2010),)
     assert wish.scope.max_bandwidth == 1_000_000

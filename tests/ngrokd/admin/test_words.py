@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ngrokd.admin.words import WORDS, Words, means
+from ngrokd.reloading import Sources
 from protocol.errors import ConfigError, Fault
 from tests.kit.adminworld import open_admin
 
@@ -48,8 +49,10 @@ async def test_a_broken_configuration_is_told_with_its_place(tmp_path: Path) -> 
         def broken() -> Any:
             raise ConfigError("grace: never", file="ngrokd.yml", line=3)
 
-        world.server._reloader._sources = type(world.server._reloader._sources)(broken, lambda _: None)  # type: ignore
-        with pytest.raises(Fault, match="ngrokd.yml:3: grace: never"):
+        reloader = world.server._reloader
+        assert reloader is not None
+        reloader._sources = Sources(broken, reloader._sources.certificate)
+        with pytest.raises(Fault, match=r"ngrokd\.yml:3: grace: never"):
             await Words(operator)("reload", {})
 
 
@@ -58,7 +61,16 @@ def test_who_is_meant() -> None:
         "id": "s1", "client": "0123abcd", "account": "t1", "address": "192.0.2.7",
         "tunnels": ["http://a.example:8080", "tcp://b.example:2222"],
     }  # fmt: skip
-    for who in ("s1", "0123abcd", "t1", "192.0.2.7", "http://a.example:8080", "a.example", "a.example:8080", "b.example"):
+    for who in (
+        "s1",
+        "0123abcd",
+        "t1",
+        "192.0.2.7",
+        "http://a.example:8080",
+        "a.example",
+        "a.example:8080",
+        "b.example",
+    ):
         assert means(who, row)
     for who in ("", "s", "a", "192.0.2", "example"):
         assert not means(who, row)

@@ -71,7 +71,7 @@ async def test_a_running_server(tmp_path: Path) -> None:
 async def quiet(client: ClassicClient) -> None:
     try:
         await client.run()
-    except Exception:
+    except Exception:  # noqa: BLE001 - how it takes that is not the question
         await trio.sleep_forever()
 
 
