@@ -57,7 +57,7 @@ class FrameDecoder:
     def __init__(self, cap: int = FIRST_FRAME_CAP) -> None:
         self.cap = cap
         self._buffer = bytearray()
-        self._fault: WireError | None = None
+        self._fault: tuple[str, str] | None = None  # not the error: its traceback would hold the link, and the link it
 
     def __repr__(self) -> str:
         return f"<FrameDecoder cap={self.cap} buffered={len(self._buffer)}{' broken' if self._fault else ''}>"
@@ -75,11 +75,11 @@ class FrameDecoder:
     def next(self) -> Message | None:
         """The next whole message, or None for "feed me". Raises WireError."""
         if self._fault is not None:
-            raise self._fault
+            raise WireError(*self._fault)
         try:
             found = take(self._buffer, cap=self.cap)
         except WireError as fault:
-            self._fault = fault
+            self._fault = (fault.code, fault.message)
             self._buffer.clear()
             raise
         if found is None:

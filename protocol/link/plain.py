@@ -146,6 +146,7 @@ class SocketPort(Port):
     def _let_go(self) -> None:
         self.on_readable = self.on_writable = ignore
         self._early = None
+        self._face = None  # it points back: a circle would keep TLS state and buffers until the collector's rare look
         reactor = self._reactor
         if reactor is None:
             trio.lowlevel.notify_closing(self.sock)

@@ -348,6 +348,7 @@ class TlsPort(TlsBase):
     def _let_go(self) -> None:
         if self._lingering and self._reactor is not None:
             self._reactor.lingering.discard(self.abort)
+        self._ciphertext = None
         super()._let_go()
 
     def _nothing_left(self) -> bool:

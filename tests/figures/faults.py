@@ -60,7 +60,9 @@ async def agent_killed(stage: Stage, table: Table) -> None:
     waited = sorted(when - killed for entries in found.values() for when, _ in entries)
     codes = sorted({data[9:12].decode() or "nothing" for _, data in found["/hang"]})
     whole = sum(data.endswith(bytes(1000)) or b"Content-Length: 4" in data for _, data in found["/half"])
-    table.add("C6", f"{VISITORS} in flight: median / last told", f"{waited[len(waited) // 2]:.3f} s / {waited[-1]:.3f} s")
+    table.add(
+        "C6", f"{VISITORS} in flight: median / last told", f"{waited[len(waited) // 2]:.3f} s / {waited[-1]:.3f} s"
+    )
     table.add("C6", "those who waited for a head got", ", ".join(codes))
     table.add("C6", "parts of a body that look complete", str(whole))
     table.add("C6", "name free (404)", f"{free - killed:.3f} s")

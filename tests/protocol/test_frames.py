@@ -185,3 +185,16 @@ def test_any_bytes_in_any_cuts_give_the_same(data: bytes, cuts: list[int]) -> No
     assert outcome([*chunks, data[at:]]) == whole
     with_trailer = outcome([data + b"\xff" * 20])
     assert with_trailer[0][: len(whole[0])] == whole[0]
+
+
+def test_a_broken_decoder_repeats_itself_and_holds_no_traceback() -> None:
+    """A stored error would hold the frames it went through, and with them the link, in a circle."""
+    decoder = FrameDecoder()
+    decoder.feed(b"\0" * HEADER)
+    errors = []
+    for _ in range(3):
+        with pytest.raises(WireError) as caught:
+            decoder.next()
+        errors.append(caught.value)
+    assert {error.code for error in errors} == {"bad_length"}
+    assert len({id(error) for error in errors}) == 3
