@@ -190,7 +190,7 @@ class Server:
                 await system.start(reactor.run)
                 self._start_watching(system, self._reloader, door)
                 parts.tcp.inherit(estate.sockets.pop("tcp", []))
-                system.start_soon(self._forget_inherited, parts)
+                system.start_soon(parts.tcp.expire_inherited, PATIENCE)
                 await system.start(self._keep, parts, listeners, state)
                 system.start_soon(self._await_successor, parts, state)
                 try:
@@ -347,11 +347,6 @@ class Server:
             self.stop()
         except OSError as error:
             self.log.warning("no hot restart here", reason=error.strerror or str(error))
-
-    async def _forget_inherited(self, parts: _Parts) -> None:
-        """Tcp ports that no agent has asked for in time are free."""
-        await trio.sleep(PATIENCE)
-        parts.tcp.forget_inherited()
 
     async def reload(self) -> list[str]:
         """Read again what may change while the server runs; what did. Raises ConfigError, then all is as before."""

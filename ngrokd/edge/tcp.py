@@ -15,6 +15,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from ngrokd.edge.crowd import Crowd
 from ngrokd.settings import PortRange
 from protocol.address import client_addr
@@ -66,6 +68,11 @@ class TcpEdge:
         """Listening sockets of tunnels that a predecessor had (owned from now on): given to who asks for their ports. What
         nobody has asked for by `forget_inherited` is closed."""
         self._inherited = {sock.getsockname()[1]: sock for sock in sockets}
+
+    async def expire_inherited(self, seconds: float) -> None:
+        """Ports that no agent has asked for in that time are free."""
+        await trio.sleep(seconds)
+        self.forget_inherited()
 
     def forget_inherited(self) -> None:
         found, self._inherited = self._inherited, {}

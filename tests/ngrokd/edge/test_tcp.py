@@ -305,3 +305,20 @@ async def test_a_full_range_says_so() -> None:
             with pytest.raises(Fault) as caught:
                 edge.bind(0)
             assert caught.value.code == "no_port"
+
+
+async def test_ports_of_a_predecessor_are_given_to_who_asks_for_them() -> None:
+    async with running("epoll") as reactor:
+        edge = TcpEdge(reactor, ANY, structlog.get_logger())
+        first, second = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+        port = first.getsockname()[1]
+        edge.inherit([first, second])
+        bound = edge.bind(port)
+        assert bound.sock is first
+        with pytest.raises(Fault):
+            edge.bind(port)  # it is in use, as any port that somebody has
+        with trio.fail_after(5):
+            await edge.expire_inherited(0)
+        assert second.fileno() == -1
+        assert first.fileno() >= 0
+        bound.close()

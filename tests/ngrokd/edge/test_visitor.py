@@ -440,3 +440,22 @@ class TestTime:
             assert answer.startswith(b"HTTP/1.1 408 ")
             with pytest.raises(trio.BrokenResourceError):
                 await service.receive_some()
+
+
+async def test_draining_ends_a_connection_only_behind_an_answer_that_said_so() -> None:
+    """An answer that had begun before the drain promised another request."""
+    async with edge_world() as world:
+        world.tunnel("a.example")
+        visitor = world.visitor()
+        await visitor.send_all(b"GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        stream = await world.stream()
+        await read_until(stream, b"\r\n\r\n")
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        assert b"lose" not in await read_until(visitor, b"\r\n\r\n")
+        world.edge.drain()
+        await stream.send_all(b"hi")
+        assert await read_exactly(visitor, 2) == b"hi"
+        await visitor.send_all(b"GET /2 HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        await read_until(stream, b"\r\n\r\n")
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert b"Connection: close" in await read_to_end(visitor)

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from ngrokd.edge.waiting import PATIENCE, WaitingRoom
 from protocol.link.tasks import TaskReactor
+from tests.kit.edgeworld import edge_world
 
 
 class Visitor:
@@ -40,3 +41,33 @@ async def test_who_may_wait_and_for_how_long(autojump_clock: MockClock) -> None:
         assert third.looked == 1
         assert not room.takes(visitors[2], "http", "a.example")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_visitor_of_the_edge_gets_its_answer_when_the_agent_is_back() -> None:
+    async with edge_world() as world:
+        world.edge.room = WaitingRoom(world.edge.reactor, [("http", "late.example")])
+        visitor = world.visitor()
+        await visitor.send_all(b"GET / HTTP/1.1\r\nHost: late.example\r\n\r\n")
+        with trio.fail_after(5):
+            while not len(world.edge.room):
+                await trio.sleep(0.01)
+            world.tunnel("late.example")
+            world.edge.room.tunnel_came()
+            stream = await world.stream()
+            assert (await stream.receive_some()).startswith(b"GET / HTTP/1.1\r\n")
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            assert (await visitor.receive_some()).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_visitor_that_leaves_waits_no_more() -> None:
+    async with edge_world() as world:
+        room = world.edge.room = WaitingRoom(world.edge.reactor, [("http", "late.example")])
+        visitor = world.visitor()
+        await visitor.send_all(b"GET / HTTP/1.1\r\nHost: late.example\r\n\r\n")
+        with trio.fail_after(5):
+            while not len(room):
+                await trio.sleep(0.01)
+            for connection in list(world.edge.visitors):
+                connection.abort()
+            assert len(room) == 0
+            room.tunnel_came()
