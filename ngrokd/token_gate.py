@@ -46,7 +46,9 @@ class TokenGate:
         except RefusedError:
             raise
         except Fault as fault:
-            raise RefusedError("unavailable", "this server can't read its tokens", blame=Blame.SERVER, retry=True) from fault
+            raise RefusedError(
+                "unavailable", "this server can't read its tokens", blame=Blame.SERVER, retry=True
+            ) from fault
         return self._judge(auth, arrival, token, record)
 
     def _judge(self, auth: Auth, arrival: Arrival, token: Token | None, record: TokenRecord | None) -> Admission:

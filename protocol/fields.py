@@ -39,6 +39,11 @@ _NOTED: Final = re.compile(
     rf"|{PLAIN}*+{ODD}{TCHAR}*+):{OWS}({VALUE})\r".encode()
 )
 
+# Lines of a validated head that end here whatever they say, each with the line end before it.
+_ENDING: Final = re.compile(
+    rf"\n(?i:{'|'.join(sorted(name.decode() for name in HOP_BY_HOP | EDGE_OWNED))}|x-forwarded-{PLAIN}*+):[^\r]*+\r".encode()
+)
+
 _ODD: Final = bytes(code if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))
 _SHADOWED: Final = HOP_BY_HOP | EDGE_OWNED | FRAMING
 
@@ -105,6 +110,11 @@ def noted(raw: bytes, start: int) -> Fields:
     """Those of the fields that begin at `start` which may mean something to us, names in lower case: LISTS, edge-owned ones
     and odd spellings. The others are not taken apart."""
     return [(name.lower(), value.rstrip(b" \t")) for name, value in _NOTED.findall(raw, start - 1)]
+
+
+def without_ending(lines: bytes) -> bytes:
+    """`lines` of a validated head, from the LF before the first one on, without hop-by-hop and edge-owned fields."""
+    return _ENDING.sub(b"", lines)
 
 
 def without_odd(name: bytes) -> bytes:

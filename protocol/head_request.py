@@ -28,6 +28,7 @@ from protocol.fields import (
     shadows,
     tokens,
     too_long,
+    without_ending,
 )
 from protocol.grammar import (
     HEAD_CAP,
@@ -60,6 +61,9 @@ _HOST: Final = frozenset({b"host"})
 _HOST_LINE: Final = re.compile(rb"\n(?i:host):[^\r]*+\r")
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE"})
 _ABSOLUTE: Final = re.compile(rb"(?i:http(s)?)://([^/?]*+)(.*)", re.DOTALL)
+_NO_OPTION: Final = frozenset(
+    {b"keep-alive", b"close", b"te", b"upgrade"}
+)  # of Connection: name no field but hop-by-hop ones
 _KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}  # the values of Connection that say no more than this
 
 
@@ -74,7 +78,7 @@ class RequestHead:
     """
 
     __slots__ = (
-        *("_cut", "_fields", "_instead", "_line", "_raw", "_start"),
+        *("_cut", "_ending", "_fields", "_instead", "_line", "_raw", "_start"),
         *("authority", "authorization", "expect_continue"),
         *("host", "keep_alive", "length", "method", "minor", "target", "upgrade"),
     )
@@ -87,6 +91,7 @@ class RequestHead:
         self._line: bytes | None = None  # the request line to send, when it isn't the one received
         self._fields: Fields | None = None
         self._cut = (start, start)  # the Connection line
+        self._ending = False  # cutting hop-by-hop and edge-owned lines is all
         self._instead: Mapping[bytes, bytes] | None = None  # name -> lines; None when cutting that line is all
         self.method: bytes = method
         self.target: bytes = target
@@ -174,6 +179,7 @@ class RequestHead:
             instead[b"te"] = b"TE: trailers\r\n"  # true of us: trailers are passed on. gRPC wants to hear it
         expected = [value.lower() for value in found.get(b"expect", ())]
         self.expect_continue = expected == [b"100-continue"] and self.minor == 1 and self.length != 0
+        self._ending = not any(instead.values()) and _NO_OPTION.issuperset(options)
         self._instead = instead
 
     # -- what it gives
@@ -200,6 +206,8 @@ class RequestHead:
             begin, end = self._cut
             head = raw[:begin] if line is None else line + raw[self._start : begin]
             head += raw[end:-2]
+        elif self._ending and line is None and not drop:
+            head = raw[: self._start - 1] + without_ending(raw[self._start - 1 : -2])
         elif self._instead is None and line is None and drop == _HOST:
             return self._without_host() + added + b"\r\n"
         else:

@@ -39,7 +39,10 @@ def running(settings: Settings, word: str, **arguments: Any) -> Any:
         ) from error
     except OSError as error:
         raise Fault(
-            "no_answer", f"{state / SOCKET}: {error.strerror or error}", blame=Blame.OPERATOR, hint="be its user, or root"
+            "no_answer",
+            f"{state / SOCKET}: {error.strerror or error}",
+            blame=Blame.OPERATOR,
+            hint="be its user, or root",
         ) from error
 
 
@@ -121,7 +124,10 @@ def show_status(found: Row, now: float) -> str:
     refusals = ", ".join(f"{count} {code}" for code, count in sorted(found["refusals"].items())) or "none"
     logins = ", ".join(f"{count} {code}" for code, count in sorted(found["refused_logins"].items())) or "none"
     rows = [
-        ("state", f"{found['state']} for {span(now - found['started'])} (version {found['version']}, pid {found['pid']})"),
+        (
+            "state",
+            f"{found['state']} for {span(now - found['started'])} (version {found['version']}, pid {found['pid']})",
+        ),
         *[(name, ", ".join(places)) for name, places in found["listeners"].items()],
         ("domain", found["domain"]),
         ("pin", found["fingerprint"]),

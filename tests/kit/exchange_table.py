@@ -100,7 +100,10 @@ def _heads() -> list[Case]:
         simple("Connection: keep-alive", get(b"Connection: keep-alive"), ok(b"Connection: keep-alive", b"Keep-Alive: timeout=5")),
     ]  # fmt: skip
     cases += [simple(f"target {target[:40]!r}", get(target=target), OK) for target in _TARGETS]
-    cases += [simple(f"method {method!r}", get(method=method), ok(body=b"") if method == b"HEAD" else OK) for method in _METHODS]
+    cases += [
+        simple(f"method {method!r}", get(method=method), ok(body=b"") if method == b"HEAD" else OK)
+        for method in _METHODS
+    ]
     cases.append(simple("OPTIONS *", get(method=b"OPTIONS", target=b"*"), OK))
     cases += [simple(f"status {status!r}", GET, ok(status=status)) for status in _STATUSES]
     cases += [simple(f"answer fields {lines[0][:30]!r}", GET, ok(*lines)) for lines in _ANSWER_LINES]
@@ -112,8 +115,13 @@ def _bodies() -> list[Case]:
         return get(b"Content-Length: %d" % len(body), *lines, method=method, body=body)
 
     sent = b"Transfer-Encoding: chunked"
-    cases = [simple(f"a body of {size}", post(BINARY[:size]), OK) for size in (0, 1, 2, 1000, 65536, 300_000, 1_000_000)]
-    cases += [simple(f"{method!r} with a body", post(b"body", method=method), OK) for method in (b"GET", b"DELETE", b"PUT", b"QUERY")]
+    cases = [
+        simple(f"a body of {size}", post(BINARY[:size]), OK) for size in (0, 1, 2, 1000, 65536, 300_000, 1_000_000)
+    ]
+    cases += [
+        simple(f"{method!r} with a body", post(b"body", method=method), OK)
+        for method in (b"GET", b"DELETE", b"PUT", b"QUERY")
+    ]
     cases += [
         simple(f"chunks of {size}", get(sent, method=b"POST", body=chunks(BINARY[: size * 9 + 1], size)), OK)
         for size in (1, 10, 4096, 70_000)
@@ -131,7 +139,9 @@ def _bodies() -> list[Case]:
         cases.append(simple(f"an answer of {size}", GET, ok(body=data)))
         cases.append(simple(f"an answer of {size} in chunks", GET, CHUNKED + chunks(data, 8191)))
         cases.append(simple(f"an answer of {size} until close", GET, b"HTTP/1.1 200 OK\r\n\r\n" + data, close=True))
-        cases.append(simple(f"an answer of {size} by HTTP/1.0", GET, b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n" + data, close=True))
+        cases.append(
+            simple(f"an answer of {size} by HTTP/1.0", GET, b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n" + data, close=True)
+        )
     cases += [
         simple("trailers of an answer", GET, CHUNKED + b"3\r\nabc\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\n\r\n"),
         simple("chunk extensions of an answer", GET, CHUNKED + b"3;a=b\r\nabc\r\n0;c\r\n\r\n"),
@@ -143,7 +153,12 @@ def _bodies() -> list[Case]:
         simple("what looks like an answer in a body", GET, ok(body=OK + OK)),
         simple("a keep-alive answer by HTTP/1.0", GET, b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"),
     ]  # fmt: skip
-    for lines in (b"Content-Length: 1000\r\n", b"Transfer-Encoding: chunked\r\n", b"ETag: \"a\"\r\nContent-Type: x/y\r\n", b""):
+    for lines in (
+        b"Content-Length: 1000\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b'ETag: "a"\r\nContent-Type: x/y\r\n',
+        b"",
+    ):
         cases.append(simple(f"HEAD with {lines!r}", get(method=b"HEAD"), b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n"))
         cases.append(simple(f"304 with {lines!r}", GET, b"HTTP/1.1 304 Not Modified\r\n" + lines + b"\r\n"))
     cases.append(simple("204", GET, b"HTTP/1.1 204 No Content\r\nX: y\r\n\r\n"))

@@ -160,5 +160,3 @@ def test_a_signature_changes_with_the_file(tmp_path: Path) -> None:
     os.replace(other, path)
     seen.append(signature([path]))
     assert len(set(seen)) == 4
-
-

@@ -116,6 +116,8 @@ async def test_a_full_backlog_runs_into_the_deadline_and_can_be_cancelled(kind: 
             assert isinstance(result, LinkError)
             assert result.code == "dial_timeout"
             with reactor.turn():
-                connect_now(reactor, [(socket.AF_INET, sock.getsockname())], lambda _result: pytest.fail("called"), 0.05).cancel()
+                connect_now(
+                    reactor, [(socket.AF_INET, sock.getsockname())], lambda _result: pytest.fail("called"), 0.05
+                ).cancel()
         for filler in fillers:
             filler.close()
