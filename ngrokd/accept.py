@@ -21,10 +21,13 @@ from ngrokd.pool import LinkPool
 from protocol.address import plain_ip
 from protocol.errors import Blame, Fault, LinkError
 from protocol.link.framed import FramedLink
+from protocol.link.hello import announces_leg
 from protocol.link.listener import Listener
 from protocol.link.logs import log_fault
+from protocol.link.plain import PlainPort
 from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
+from protocol.link.tls_socket import TlsSocketPort
 from protocol.messages import Auth, Message, RegLeg, RegLegResp, RegProxy
 from protocol.session import link_kind
 
@@ -43,6 +46,10 @@ class TunnelPort:
         self._strangers: Counter[str] = Counter()
         self._log = services.log
         self._complained = float("-inf")
+
+    def use(self, context: ssl.SSLContext) -> None:
+        """Another certificate from the next handshake on."""
+        self._context = context
 
     @property
     def strangers(self) -> int:
@@ -80,10 +87,10 @@ class TunnelPort:
     async def _serve(self, sock: socket.socket, arrival: Arrival) -> None:
         """One link, from accept to its end or until the pool takes it. A failure, ours too, ends this link alone."""
         log = self._log.bind(agent=arrival.peer)
-        port = TlsPort(sock, self._context, server_side=True)
+        link: FramedLink | None = None
         handed_over = False
         try:
-            link, first = await self._first_frame(port, arrival)
+            link, first = await self._first_frame(sock, arrival)
             match first:
                 case Auth():
                     await serve_control(self._services, link, first, arrival)
@@ -103,20 +110,36 @@ class TunnelPort:
         except Exception:
             log.exception("a link ended by a defect of the server")
         finally:
-            if not handed_over:
-                port.close()
+            if link is not None and not handed_over:
+                link.port.close()
 
-    async def _first_frame(self, port: TlsPort, arrival: Arrival) -> tuple[FramedLink, Message | None]:
+    async def _first_frame(self, sock: socket.socket, arrival: Arrival) -> tuple[FramedLink, Message | None]:
+        """Handshake and first frame; whatever fails on the way closes `sock`."""
         try:
             with trio.fail_after(FIRST_FRAME_TIMEOUT):
-                await port.handshake()
-                link = FramedLink(port.stream())
-                first = await link.receive()
+                link = await self._shake_hands(sock)
+                try:
+                    first = await link.receive()
+                    if first is not None:
+                        link_kind(first)  # raises for what no link begins with
+                except BaseException:
+                    link.port.close()
+                    raise
         finally:
             self._leave_strangers(arrival.peer)
-        if first is not None:
-            link_kind(first)  # raises for what no link begins with
         return link, first
+
+    async def _shake_hands(self, sock: socket.socket) -> FramedLink:
+        """TLS in the build that suits the link, as far as its ClientHello tells."""
+        port: PlainPort | TlsPort | TlsSocketPort = PlainPort(sock)
+        try:
+            kind = TlsSocketPort if await announces_leg(sock) else TlsPort
+            port = kind(sock, self._context, server_side=True)
+            await port.handshake()
+        except BaseException:
+            port.close()
+            raise
+        return FramedLink(port.stream())
 
     def _leave_strangers(self, peer: str) -> None:
         self._strangers[peer] -= 1
