@@ -46,6 +46,8 @@ def run(words: Sequence[str]) -> int:
         _complain(place + error.message, error.hint)
     except Fault as error:
         _complain(error.message, error.hint)
+    except BrokenPipeError:  # `ngrokc check | head`; nothing more can be shown, not at the interpreter's end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:  # before the agent took over the signals
         return EXIT_OK
     return EXIT_USAGE
