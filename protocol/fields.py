@@ -41,7 +41,7 @@ _NOTED: Final = re.compile(
 
 # Lines of a validated head that end here whatever they say, each with the line end before it.
 _ENDING: Final = re.compile(
-    rf"\n(?i:{'|'.join(sorted(name.decode() for name in HOP_BY_HOP | EDGE_OWNED))}|x-forwarded-{PLAIN}*+):[^\r]*+\r".encode()
+    rf"\n(?i:{'|'.join(sorted(name.decode() for name in HOP_BY_HOP | EDGE_OWNED))}|x-forwarded-{TCHAR}*+):[^\r]*+\r".encode()
 )
 
 _ODD: Final = bytes(code if chr(code).isalnum() and code < 128 else ord("-") for code in range(256))

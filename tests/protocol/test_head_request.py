@@ -228,3 +228,18 @@ def test_the_oracle_agrees_on_generated_heads(raw: bytes) -> None:
 def test_any_bytes_parse_or_raise_our_error(raw: bytes) -> None:
     request_agrees(raw)
     request_agrees(b"GET / HTTP/1.1\r\n" + HOST + raw + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"X-Forwarded-For", b"x-forwarded-t.", b"X-Forwarded-#For", b"Forwarded", b"X-REAL-IP", b"TE", b"Keep-Alive"],
+)
+def test_lines_that_end_here_are_cut_wherever_they_stand(name: bytes) -> None:
+    line = name + b": a\r\n"
+    for lines in (
+        line + b"Host: a.test\r\nB: 1\r\n",
+        b"Host: a.test\r\n" + line + line + b"B: 1\r\n",
+        b"Host: a.test\r\nB: 1\r\n" + line,
+    ):
+        head = parse_request(b"GET / HTTP/1.1\r\n" + lines + b"\r\n")
+        assert head.forward(b"C: 2\r\n") == b"GET / HTTP/1.1\r\nHost: a.test\r\nB: 1\r\nC: 2\r\n\r\n"
