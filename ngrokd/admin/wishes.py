@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeVar
-
-from starlette.requests import Request
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ngrokd.admin.bans import KINDS, LONGEST
 from ngrokd.grants import (
@@ -25,6 +23,9 @@ from ngrokd.store.records import Name
 from protocol.address import parse_port
 from protocol.errors import Blame, Fault
 from protocol.names import is_wildcard, normalize_host
+
+if TYPE_CHECKING:
+    from starlette.requests import Request  # not at run time: the local socket needs no web framework
 
 BODY_CAP: Final = 64 * 1024
 T = TypeVar("T")
