@@ -3,7 +3,8 @@
     python -m tests.figures.crowd PORT COUNT KIND     ("mixed": a third has a name, a third a random one, a third a tcp port)
 
 Each command is one line and gets one line of JSON: `urls` (by agent, those that are online), `drops` (sessions that were lost
-since the last time), `cut` (every connection to the server ends now, without a goodbye), `identity` (of the first agent).
+since the last time), `notices`, `cut` (every connection to the server ends now, without a goodbye),
+`identity` (of the first agent).
 It must not measure: that is the parent's business, on another loop.
 """
 
@@ -18,7 +19,7 @@ from functools import partial
 import trio
 
 from ngrokc.agent import Agent, AgentSettings
-from ngrokc.events import StateChanged, TunnelClosed
+from ngrokc.events import Notice, StateChanged, TunnelClosed
 from ngrokc.identity import Identity
 from ngrokc.tunnel_spec import TunnelSpec
 from protocol.address import HostPort, Upstream
@@ -48,6 +49,7 @@ class Crowd:
         self.port = port
         self.agents: list[Agent] = []
         self.dropped: list[str] = []
+        self.noticed: list[str] = []
         self._service = service
         self._gate = trio.CapacityLimiter(AT_ONCE)
 
@@ -69,6 +71,8 @@ class Crowd:
                 async for event in events:
                     if isinstance(event, StateChanged) and event.state == "reconnecting":
                         self.dropped.append(event.reason)
+                    elif isinstance(event, Notice):
+                        self.noticed.append(event.message)
                     elif isinstance(event, TunnelClosed):
                         self.dropped.append(f"{event.code}: {event.message}")
 
@@ -80,6 +84,8 @@ class Crowd:
             case "drops":
                 dropped, self.dropped = self.dropped, []
                 return dropped
+            case "notices":
+                return self.noticed
             case "cut":
                 return cut(self.port)
             case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from functools import partial
@@ -23,6 +24,7 @@ STRANGERS_AT_ONCE = 50  # of one address each; what counts is what one frame cos
 WARM_UP = 100  # strangers before memory is read for the first time
 SATURATED = 60.0  # seconds
 NARROW = "--rtt 0.04 --rate 2500000"  # 40 ms, 20 Mbit/s each way: both programs fill it easily
+FLOODS = 3  # visitors that send and receive all the time
 BLOCK = bytes(65536)
 
 
@@ -153,33 +155,31 @@ async def _strangers(server: Server, count: int, waited: list[float]) -> None:
 
 
 # -- C30
-async def saturated(stage: Stage, table: Table) -> None:
-    """Uploads and downloads fill the leg for a minute: a narrow line first, then as fast as the two programs can."""
-    for what, arguments in (("20 Mbit/s line", NARROW), ("loopback", "")):
-        server = await stage.world.ngrokd(https=False, name=f"ngrokd{len(arguments)}")
-        reached = await _line(stage, server, arguments) if arguments else server
-        moved = [0, 0]
-        listeners = await stage.nursery.start(partial(trio.serve_tcp, _flood, 0, host="127.0.0.1"))
-        service = listeners[0].socket.getsockname()[1]
-        name = f"ngrokc{len(arguments)}"
-        agent = await stage.world.ngrokc({"tcp": {"proto": {"tcp": service}}}, reached, name=name)
-        port = int(agent.urls["tcp"].rpartition(":")[2])
-        with trio.move_on_after(SATURATED):
-            async with trio.open_nursery() as nursery:
-                for _ in range(3):
-                    nursery.start_soon(_visit_flood, port, moved)
-        lost = [line for line in agent.lines if "reconnecting" in line]
-        lost += [line for line in server.lines if "agent left" in line or "no sign of life" in line]
-        rate = f"{moved[0] * 8 / SATURATED / 1e6:.0f} up, {moved[1] * 8 / SATURATED / 1e6:.0f} down Mbit/s"
-        table.add("C30", f"leg full for {SATURATED:.0f} s ({what}, {rate})", f"{len(lost)} false deaths")
-        for line in lost:
-            table.add("C30", "  said", line[:200])
-        await agent.stop()
+async def saturated(stage: Stage, table: Table, *, narrow: bool) -> None:
+    """Uploads and downloads fill the leg for a minute: a narrow line, or as fast as the two programs can."""
+    server = await stage.world.ngrokd(https=False)
+    reached = await _line(stage, server) if narrow else server
+    moved = [0, 0]
+    listeners = await stage.nursery.start(partial(trio.serve_tcp, _flood, 0, host="127.0.0.1"))
+    service = listeners[0].socket.getsockname()[1]
+    agent = await stage.world.ngrokc({"tcp": {"proto": {"tcp": service}}}, reached)
+    port = int(agent.urls["tcp"].rpartition(":")[2])
+    with trio.move_on_after(SATURATED):
+        async with trio.open_nursery() as nursery:
+            for _ in range(FLOODS):
+                nursery.start_soon(_visit_flood, port, moved)
+    lost = [line for line in agent.lines if "reconnecting" in line]
+    lost += [line for line in server.lines if "agent left" in line or "no sign of life" in line]
+    rate = f"{moved[0] * 8 / SATURATED / 1e6:.0f} up, {moved[1] * 8 / SATURATED / 1e6:.0f} down Mbit/s"
+    what = "20 Mbit/s, 40 ms line" if narrow else "loopback"
+    table.add("C30", f"leg full for {SATURATED:.0f} s ({what}, {rate})", f"{len(lost)} false deaths")
+    for line in lost:
+        table.add("C30", "  said", line[:200])
 
 
-async def _line(stage: Stage, server: Server, arguments: str) -> Server:
+async def _line(stage: Stage, server: Server) -> Server:
     """A copy of `server` as it is reached through a narrow line."""
-    words = [sys.executable, "-m", "tests.kit.delay", str(server.tunnel_port), *arguments.split()]
+    words = [sys.executable, "-m", "tests.kit.delay", str(server.tunnel_port), *NARROW.split()]
     stage.world.environment = partial(_with_path, stage.world.environment)  # type: ignore[method-assign]
     line = await stage.world.start(Program, "line", words)
     said = await line.line('"port"')
@@ -208,15 +208,14 @@ async def _visit_flood(port: int, moved: list[int]) -> None:
 
 async def _both_ways(stream: trio.SocketStream, moved: list[int]) -> None:
     async def send() -> None:
-        while True:
-            await stream.send_all(BLOCK)
-            moved[0] += len(BLOCK)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(BLOCK)
+                moved[0] += len(BLOCK)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
-        try:
+        with contextlib.suppress(trio.BrokenResourceError):
             while data := await stream.receive_some(65536):
                 moved[1] += len(data)
-        except trio.BrokenResourceError:
-            pass
         nursery.cancel_scope.cancel()

@@ -36,7 +36,7 @@ def figures(agents: int) -> dict[str, list[Figure]]:
         "C14": [faults.absurd_lengths],
         "C18": [partial(storms.clock_jumps, monotonic=moved) for moved in (False, True)] + [storms.slept],
         "C24": [partial(storms.all_cut, count=agents)],
-        "C30": [faults.saturated],
+        "C30": [partial(faults.saturated, narrow=narrow) for narrow in (True, False)],
     }
 
 

@@ -88,9 +88,11 @@ async def clock_jumps(stage: Stage, table: Table, *, monotonic: bool) -> None:
             await trio.sleep(SETTLE)
             dropped += await crowd.ask("drops")
         visitors.cancel_scope.cancel()
+    noticed = [text for text in await crowd.ask("notices") if "clock" in text or "asleep" in text]
     clocks = "wall and monotonic" if monotonic else "wall"
     what = f"{clocks} clock moved by {', '.join(f'{jump:+d}' for jump in jumps)} s, {SLEEPERS} agents"
     table.add("C18", what, f"{len(dropped)} sessions lost, {len(failures)} visitors refused")
+    table.add("C18", "  the agents noticed", f"{len(noticed)} of {SLEEPERS * len(jumps)} jumps")
     for reason in sorted(set(dropped)):
         table.add("C18", "  reason", reason)
     assert _same(urls, await crowd.online(SLEEPERS)) == 1
