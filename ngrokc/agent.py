@@ -5,6 +5,7 @@ What ends it: being cancelled, or a server that says no for good (RefusedError).
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -36,7 +37,7 @@ from protocol.link import epoll, tasks
 from protocol.link.dial import ServerDialer
 from protocol.link.port import PortBroken
 from protocol.link.proxy_connect import ProxyUrl
-from protocol.link.reactor import Reactor
+from protocol.link.reactor import CrashHandler, Reactor
 from protocol.link.trust import ClientTls
 from protocol.secret import Secret
 from protocol.token import parse_token
@@ -75,7 +76,7 @@ class Agent:
         self.events = EventBus()
         plain = settings.proxy is None and not settings.token
         tls = ClientTls(ca=settings.ca, pin=pin_of(settings), loopback=plain, notify=self._warn)
-        self._reactor = new_reactor()
+        self._reactor = new_reactor(self._crashed)
         visitors = Visitors(self._reactor, self.events, self._spawn, observer)
         dialer = ServerDialer(settings.server, tls, settings.proxy, self._reactor)
         self._shared = Shared(
@@ -183,6 +184,12 @@ class Agent:
         self._state, self._reason = state, reason
         self.events.publish(StateChanged(state, reason, retry_in))
 
+    def _crashed(self, callback: Callable[..., None], error: Exception) -> None:
+        """A defect of ours in one visitor's callback: said aloud, with its place, and the other visitors go on."""
+        place = traceback.extract_tb(error.__traceback__)[-1:]
+        where = f"{place[0].filename}:{place[0].lineno}" if place else repr(callback)
+        self.events.publish(Notice("error", f"a defect of ngrokc, please report it: {error!r} at {where}"))
+
     def _warn(self, text: str) -> None:
         self.events.publish(Notice("warning", text))
 
@@ -274,6 +281,6 @@ def pin_of(settings: AgentSettings) -> str:
     return token.pin if token is not None else ""
 
 
-def new_reactor() -> Reactor:
-    """The fast reactor where there is one. A defect in a callback ends the agent loudly."""
-    return epoll.EpollReactor() if epoll.available else tasks.TaskReactor()
+def new_reactor(on_crash: CrashHandler | None = None) -> Reactor:
+    """The fast reactor where there is one; without `on_crash` a defect in a callback ends its `run`."""
+    return epoll.EpollReactor(on_crash) if epoll.available else tasks.TaskReactor(on_crash)

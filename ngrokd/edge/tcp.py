@@ -34,6 +34,7 @@ from protocol.secret import new_request_id
 if TYPE_CHECKING:
     from ngrokd.tunnel import Tunnel
 
+QUIET: Final = range(10_000, 32_768)  # above the well-known services, below Linux's ephemeral ports
 RANDOM_TRIES: Final = 50  # of ports in a range; fails only when it is nearly full
 VERDICT_TIMEOUT: Final = 10.0  # seconds; an agent gives its own dial 5
 COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about missing descriptors
@@ -113,12 +114,14 @@ class TcpEdge:
         return self._bind_any()
 
     def _bind_any(self) -> BoundTcp:
-        if self.ports.first <= 32768 and self.ports.last == 65535:
-            return _bind_or_fault(0)  # the system's own choice lies within
-        size = self.ports.last - self.ports.first + 1
+        first, last = self.ports
+        if first < QUIET.start and last > QUIET.stop:
+            # Not from where the system takes the ports of outgoing connections: a tunnel that comes back after a restart
+            # would find its port in use now and then.
+            first, last = QUIET.start, QUIET.stop - 1
         for _ in range(RANDOM_TRIES):
             try:
-                return BoundTcp(bind("", self.ports.first + secrets.randbelow(size)))
+                return BoundTcp(bind("", first + secrets.randbelow(last - first + 1)))
             except OSError as error:
                 if error.errno in OUT_OF:
                     raise _port_taken(0, error) from error
@@ -331,13 +334,6 @@ class _Visitor:
         traffic.up += up
         traffic.down += down
         self._left(self)
-
-
-def _bind_or_fault(port: int) -> BoundTcp:
-    try:
-        return BoundTcp(bind("", port))
-    except OSError as error:
-        raise _port_taken(port, error) from error
 
 
 def _port_taken(port: int, error: OSError) -> Fault:

@@ -162,7 +162,12 @@ class StreamPort(FacedPort):
             return
         self._lent = part
         self._told = True
-        self.on_readable()
+        try:
+            self.on_readable()
+        except Exception as error:  # noqa: BLE001 - a defect of one owner must not leave the parser between two frames
+            self.leg.reactor.crashed(self.on_readable, error)
+            self.leg.machine.reset(self)
+            self.leg.sender.schedule()
         if self._lent is not None:
             self._lent = None
             self._keep(part)

@@ -266,3 +266,24 @@ def test_an_idle_stream_is_small() -> None:
     stream, _ = pair.open()
     assert sys.getsizeof(stream) < 400
     assert not hasattr(stream, "__dict__")
+
+
+def test_a_defect_of_one_owner_ends_its_stream_and_no_other() -> None:
+    pair = LegPair(answers)
+    crashes: list[str] = []
+    pair.reactor.crashed = lambda _callback, error: crashes.append(repr(error))  # type: ignore[method-assign]
+    stream, there = pair.open(b"one")
+    other, other_there = pair.open(b"one")
+
+    def defect() -> None:
+        raise ZeroDivisionError("a defect")
+
+    there.read()
+    there.on_readable = defect
+    stream.write(b"two")
+    other.write(b"two")
+    pair.settle()
+    assert crashes == ["ZeroDivisionError('a defect')"]
+    assert there.state & GONE
+    reader = other_there.on_readable.__self__  # type: ignore[attr-defined]
+    assert reader.data == b"onetwo"
