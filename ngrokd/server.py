@@ -20,6 +20,7 @@ import trio
 
 from ngrokd import certs
 from ngrokd.accept import TunnelPort
+from ngrokd.activation import activated
 from ngrokd.admin.house import Facts, House
 from ngrokd.admin.office import Office, check_address
 from ngrokd.admin.operator import Levers
@@ -171,7 +172,7 @@ class Server:
         """See `serve`. A predecessor goes on until everything that may fail here has not."""
         listeners = Listeners()
         keeping: Keeping | None = None
-        estate = inheritance.estate if inheritance is not None else Estate()
+        estate = inheritance.estate if inheritance is not None else Estate(activated(os.environ))
         try:
             sources = Sources(self._reread, partial(_certificate, state))
             fresh = await trio.to_thread.run_sync(load, self.settings, sources)
