@@ -268,10 +268,10 @@ def test_an_idle_stream_is_small() -> None:
     assert not hasattr(stream, "__dict__")
 
 
-def test_a_defect_of_one_owner_ends_its_stream_and_no_other() -> None:
+def test_a_defect_of_one_owner_ends_its_stream_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = LegPair(answers)
     crashes: list[str] = []
-    pair.reactor.crashed = lambda _callback, error: crashes.append(repr(error))  # type: ignore[method-assign]
+    monkeypatch.setattr(pair.reactor, "crashed", lambda _callback, error: crashes.append(repr(error)))
     stream, there = pair.open(b"one")
     other, other_there = pair.open(b"one")
 
