@@ -12,6 +12,7 @@ is all or nothing and wants the identical bytes again).
 
 from __future__ import annotations
 
+import abc
 import socket
 import ssl
 from typing import Final
@@ -62,9 +63,9 @@ class TlsBase(SocketPort):
             return self._take_early(room)
         return self._decrypt(room)
 
+    @abc.abstractmethod
     def _decrypt(self, room: memoryview) -> int:
         """Records, one after the other, until the room is full or the socket has no more."""
-        raise NotImplementedError
 
     @property
     def tls(self) -> ssl.SSLObject | ssl.SSLSocket:
