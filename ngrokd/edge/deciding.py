@@ -22,11 +22,17 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"}) 
 def decide(visitor: VisitorConnection, request: RequestHead) -> Tunnel | Denial | None:
     """The tunnel that serves `request`, or why none does. None: its agent is expected back; `visitor.look_again` is called
     later."""
-    edge = visitor.edge
-    if edge.guard is not None:
-        denial = edge.guard.consider(visitor, request)
+    guard = visitor.edge.guard
+    if guard is not None:
+        denial = guard.consider(visitor, request)
         if denial is not None:
             return denial
+    return find(visitor, request)
+
+
+def find(visitor: VisitorConnection, request: RequestHead) -> Tunnel | Denial | None:
+    """The same for a request that the guard has let in already, and counted: one that waited, or is sent again."""
+    edge = visitor.edge
     if visitor.server_name is not None and visitor.server_name != request.host:
         return Denial("misdirected")
     tunnel = edge.registry.lookup(edge.scheme, request.host)
@@ -55,4 +61,4 @@ def decide_again(visitor: VisitorConnection, request: RequestHead, tunnel: Tunne
     owner = visitor.edge.registry.lookup(visitor.edge.scheme, request.host)
     if owner is tunnel:
         return tunnel
-    return decide(visitor, request) if owner is not None else Denial("agent_gone")
+    return find(visitor, request) if owner is not None else Denial("agent_gone")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from ngrokd.edge.deciding import decide, decide_again, may_repeat
+from ngrokd.edge.deciding import decide, decide_again, find, may_repeat
 from ngrokd.edge.downward import Downward, Phase
 from ngrokd.edge.reading import HeadReader
 from ngrokd.edge.slot import StreamSlot
@@ -177,7 +177,7 @@ class VisitorConnection:
         """For the waiting room: the tunnel may be here now, or the time is over."""
         if self.state is State.OPENING and self.request is not None:
             self.state = _HEAD
-            self._follow(decide(self, self.request), self.request)
+            self._follow(find(self, self.request), self.request)
 
     def _open(self, tunnel: Tunnel) -> None:
         self.state = State.OPENING

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ngrokd.edge.deciding import decide, decide_again, may_repeat
+from ngrokd.edge.deciding import decide, decide_again, find, may_repeat
 from ngrokd.policy import Policy
 from ngrokd.policy.denial import Denial
 from ngrokd.registry import Registry, Want
@@ -78,6 +78,19 @@ def test_a_request_that_is_sent_again_goes_to_who_has_the_name_now() -> None:
     assert decide_again(one, request(), first) == Denial("agent_gone")
     heir = declare(one, 2)
     assert decide_again(one, request(), first) is heir
+
+
+def test_a_request_is_counted_once_however_often_it_is_decided() -> None:
+    counted: list[str] = []
+    guard = SimpleNamespace(consider=lambda _visitor, _request: counted.append("one"))
+    waiting = visitor(guard=guard, room=SimpleNamespace(takes=lambda *_: True))
+    assert decide(waiting, request()) is None
+    tunnel = declare(waiting)
+    assert find(waiting, request()) is tunnel
+    waiting.edge.registry.release(tunnel.session.key)
+    heir = declare(waiting, 2)
+    assert decide_again(waiting, request(), tunnel) is heir
+    assert counted == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
+from ngrokd.edge.guard import GuardRules
 from ngrokd.edge.waiting import PATIENCE, WaitingRoom
+from ngrokd.policy.addresses import AddressList
 from protocol.link.tasks import TaskReactor
-from tests.kit.edgeworld import edge_world
+from tests.kit.edgeworld import edge_world, read_until
 
 
 class Visitor:
@@ -71,3 +73,22 @@ async def test_a_visitor_that_leaves_waits_no_more() -> None:
                 connection.abort()
             assert len(room) == 0
             room.tunnel_came()
+
+
+async def test_a_request_that_waited_counts_once_for_its_address() -> None:
+    async with edge_world(rules=GuardRules(AddressList(()), rate=1.0)) as world:  # two at once
+        room = world.edge.room = WaitingRoom(world.edge.reactor, [("http", "late.example")])
+        visitor = world.visitor()
+        with trio.fail_after(5):
+            await visitor.send_all(b"GET / HTTP/1.1\r\nHost: late.example\r\n\r\n")
+            while not len(room):
+                await trio.sleep(0.01)
+            world.tunnel("late.example")
+            room.tunnel_came()
+            stream = await world.stream()
+            for _ in range(2):
+                await read_until(stream, b"\r\n\r\n")
+                await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                assert (await visitor.receive_some()).startswith(b"HTTP/1.1 200 OK")
+                await visitor.send_all(b"GET / HTTP/1.1\r\nHost: late.example\r\n\r\n")
+            assert (await visitor.receive_some()).startswith(b"HTTP/1.1 429 ")
