@@ -1,7 +1,8 @@
 """Declaring tunnels: a ReqTunnel becomes tunnels, all of its protocols or none.
 
-The steps are parse, compile the policy, choose names, evict who must give way, bind a tcp port, enter the registry. Every
-step before the eviction may refuse, and a refusal leaves nothing behind. Choosing asks, for each name, the token's grant,
+The steps are parse, compile the policy, choose names, bind a tcp port, evict who must give way, enter the registry. Every
+step before the eviction may refuse, and a refusal leaves nothing behind: a port that changes hands is bound while its old
+tunnel still has it. Choosing asks, for each name, the token's grant,
 the claims on the name and the registry, in that order. One synchronous call: nobody sees a request half done, and nothing
 can come between a check and what it allows. It must not know the control link.
 """
@@ -60,9 +61,9 @@ class Declarer:
         web = self._choose_host(asked) if asked.web else None
         port = self._choose_port(asked) if asked.tcp else None
         self._check_count(asked, web, port)
-        self._evict(asked.conflicts)
         bound = self._bind(asked, port) if port is not None else None
         try:
+            self._evict(asked.conflicts)
             outcome = self.registry.declare(session, [self._want(asked, p, web, bound) for p in asked.protocols])
             if isinstance(outcome, Conflict):
                 raise asked.conflicts.refusal(outcome.owner, outcome.want.url)
@@ -168,7 +169,7 @@ class Declarer:
             if not asked.conflicts.settles(fault):
                 raise
             return _Port(0, chosen=False)
-        return _Port(port, chosen=True)
+        return _Port(port, chosen=True, holder=owner)
 
     def _admit_port(self, session: Session, port: int) -> None:
         identity = session.identity
@@ -178,7 +179,7 @@ class Declarer:
 
     def _bind(self, asked: _Asked, port: _Port) -> BoundTcp:
         if port.chosen:
-            return self.tcp.bind(port.number)
+            return self.tcp.bind(port.number, port.holder)
         refusal: Fault | None = None
         for number in self._ports(asked.session):
             try:
@@ -275,8 +276,11 @@ class _Web:
 
 @dataclass(frozen=True, slots=True)
 class _Port:
+    """`holder`: whose listener it is now, and who has to give way."""
+
     number: int
     chosen: bool
+    holder: Tunnel | None = None
 
 
 def name_of(tunnel: Tunnel) -> Name:

@@ -94,8 +94,9 @@ class TcpEdge:
         return iter([(visitor.tunnel, visitor.peer, visitor.moved) for visitor in self._visitors])
 
     # -- for declaring tunnels
-    def bind(self, port: int) -> BoundTcp:
-        """Bind `port`, or any free one of the range for 0. Raises Fault."""
+    def bind(self, port: int, holder: Tunnel | None = None) -> BoundTcp:
+        """Bind `port`, or any free one of the range for 0. `holder`: the tunnel that has it now and is about to give way;
+        it keeps its listener until `stop`, and what waits in the kernel's queue goes to whoever accepts. Raises Fault."""
         if port and port not in self.ports:
             raise Fault(
                 "port_not_allowed",
@@ -107,8 +108,9 @@ class TcpEdge:
             inherited = self._inherited.pop(port, None)
             if inherited is not None:
                 return BoundTcp(inherited)
+            listener = self._listeners.get(holder.id) if holder is not None else None
             try:
-                return BoundTcp(bind("", port))
+                return BoundTcp(bind("", port) if listener is None else listener.sock.dup())
             except OSError as error:
                 raise _port_taken(port, error) from error
         return self._bind_any()

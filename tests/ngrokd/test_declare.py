@@ -15,6 +15,7 @@ from ngrokd.opener import Opener
 from ngrokd.policy import Policy
 from ngrokd.registry import Registry
 from ngrokd.session import AgentInfo, ControlHandle, Identity, Session, SessionKey
+from ngrokd.tunnel import Tunnel
 from protocol.errors import Blame, Fault
 from protocol.messages import Message, ReqTunnel
 from protocol.names import PublicUrls, Zone
@@ -29,8 +30,10 @@ class Ports:
         self.closed: list[int] = []
         self.served: list[int] = []
         self.taken: set[int] = set()
+        self.asked_of: list[Tunnel | None] = []
 
-    def bind(self, port: int) -> Any:
+    def bind(self, port: int, holder: Tunnel | None = None) -> Any:
+        self.asked_of.append(holder)
         if port in self.taken:
             raise Fault("port_taken", "in use", blame=Blame.OPERATOR)
         bound = Bound(self, port or 40000 + len(self.bound))
@@ -174,6 +177,22 @@ def test_a_port_is_taken_over_with_its_listener() -> None:
     assert tunnel.port == 5000
     assert not old.tunnels
     assert (bench.ports.closed, bench.ports.served) == ([5000], [5000, 5000])
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "http+tcp"])
+def test_a_port_that_can_not_be_bound_evicts_nobody(protocol: str) -> None:
+    bench = Bench()
+    old = bench.session("a", "alice")
+    port, web = bench.declarer.declare(old, ReqTunnel(protocol="tcp+http", subdomain="shop", remote_port=5000))
+    bench.ports.taken.add(5000)  # its range has changed, or the process is out of descriptors
+    new = bench.session("b", "alice")
+    request = ReqTunnel(protocol=protocol, subdomain="shop", remote_port=5000, options={"on_conflict": "takeover"})
+    with pytest.raises(Fault, match="in use"):
+        bench.declarer.declare(new, request)
+    assert set(old.tunnels) == {port.id, web.id}
+    assert not new.tunnels
+    assert bench.ports.closed == []
+    assert bench.ports.asked_of == [None, port]
 
 
 def test_a_refused_half_evicts_nobody() -> None:

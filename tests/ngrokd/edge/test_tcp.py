@@ -297,6 +297,34 @@ async def test_ports_outside_the_range_are_not_given_out() -> None:
         bound.close()
 
 
+async def test_a_port_changes_hands_without_a_moment_in_which_nobody_has_it() -> None:
+    async with world() as w:
+        bound = w.edge.bind(w.port, w.tunnel)  # while the old tunnel is served
+        async with await w.visit() as visitor:
+            await (await w.stream()).send_all(b"old")
+            assert await visitor.receive_some() == b"old"
+        w.edge.stop(w.tunnel)
+        async with await w.visit() as waiting:  # nobody accepts: it waits in the kernel's queue
+            heir = Tunnel("t2", w.tunnel.url, "tcp", "", w.port, w.tunnel.session, None)
+            w.agent.arrived = trio.Event()
+            w.edge.serve(bound, heir)
+            await (await w.stream()).send_all(b"new")
+            assert await waiting.receive_some() == b"new"
+        assert heir.traffic.connections == w.tunnel.traffic.connections == 1
+        w.edge.stop(heir)
+
+
+async def test_a_port_that_may_not_be_had_any_more_stays_with_its_tunnel() -> None:
+    async with world() as w:
+        w.edge.ports = PortRange(1024, 1024)  # reloaded settings
+        with pytest.raises(Fault) as caught:
+            w.edge.bind(w.port, w.tunnel)
+        assert caught.value.code == "port_not_allowed"
+        async with await w.visit() as visitor:
+            await (await w.stream()).send_all(b"still here")
+            assert await visitor.receive_some() == b"still here"
+
+
 async def test_a_full_range_says_so() -> None:
     async with running("epoll") as reactor:
         with socket.create_server(("", 0)) as taken:
