@@ -31,7 +31,9 @@ class EpollReactor(Reactor):
     def register(self, sock: socket.socket, handler: Handler) -> None:
         fd = sock.fileno()
         self._handlers[fd] = handler
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET)
+        # EPOLLPRI: a read stops short at urgent bytes, and a port must not take that for the end of what is there
+        wanted = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+        self._epoll.register(fd, wanted)
 
     def forget(self, sock: socket.socket) -> None:
         fd = sock.fileno()

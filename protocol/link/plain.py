@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
-from protocol.link.reactor import FAILED, READABLE, WRITABLE, Reactor
+from protocol.link.reactor import FAILED, READABLE, URGENT, WRITABLE, Reactor
 from protocol.link.stream import PortStream
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time left: close sends a reset
@@ -59,7 +59,7 @@ class SocketPort(Port):
         self._drained = False  # the kernel had no more; an edge will follow
         self._signalled = False  # on_readable was called and the owner has not yet read until None
         self._full = False  # a write was cut short: on_writable is owed
-        self._hup = False  # the kernel announced the end: a short read does not mean drained
+        self._hup = False  # the kernel announced the end, or urgent bytes: a short read does not mean drained
         self._failed = False  # the kernel announced a reset, maybe of a connection whose end was read long ago
         self._end_seen = False
         self._closed = False
@@ -77,10 +77,19 @@ class SocketPort(Port):
             if mask & ~(READABLE | WRITABLE):
                 self._hup = True
                 self._failed = bool(mask & FAILED)
+                if mask & URGENT:
+                    self._keep_urgent_bytes()
             self._drained = False
             if not self._signalled or (self._failed and self._end_seen):
                 self._signalled = True
                 self.on_readable()
+
+    def _keep_urgent_bytes(self) -> None:
+        """Let the kernel leave them in their place, as listeners' sockets do from the start; others cost no call for it."""
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        except OSError:
+            pass  # a unix socket: what its peer calls urgent comes in its turn, or not at all
 
     def _became_writable(self) -> None:
         self.on_writable()

@@ -24,6 +24,7 @@ from typing import Final
 import trio
 
 READABLE: Final = 1  # the values of EPOLLIN and EPOLLOUT, so that the epoll reactor passes masks on unchanged
+URGENT: Final = 2  # EPOLLPRI: among the bytes there are urgent ones
 WRITABLE: Final = 4
 FAILED: Final = 8  # EPOLLERR; reactors without it say nothing
 # Any other bit of a mask: the peer ended, or the socket failed. A read will tell.

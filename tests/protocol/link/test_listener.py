@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 
 import pytest
 import trio
+import trio.testing
 
 from protocol.link.listener import CALM_SECONDS, Listener, bind, set_options
 from protocol.link.plain import PlainPort
@@ -71,6 +73,41 @@ async def test_more_visitors_than_a_turn_takes(kind: str) -> None:
         arrivals.close()
         for client in clients:
             client.close()
+
+
+@on_both
+async def test_a_defect_in_the_callback_loses_no_other_visitor(kind: str) -> None:
+    arrivals = Arrivals()
+    crashes: list[Exception] = []
+    calls = 0
+
+    def accepted(port: PlainPort, address: tuple[str, int]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            raise RuntimeError("a defect")
+        arrivals.accepted(port, address)
+
+    reactor = REACTORS[kind](lambda _callback, error: crashes.append(error))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reactor.run)
+        listener = Listener(reactor, bind("127.0.0.1", 0), accepted)
+        clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(5)]
+        listener.start()
+        await arrivals.until(2)
+        with trio.fail_after(5):
+            while calls < 5:
+                await trio.testing.wait_all_tasks_blocked()
+        assert len(crashes) == 3
+        for client in clients[::2]:  # nobody owns their ports: they don't wait for ever
+            client.settimeout(5)
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        listener.close()
+        arrivals.close()
+        for client in clients:
+            client.close()
+        nursery.cancel_scope.cancel()
 
 
 class FakeSocket:
