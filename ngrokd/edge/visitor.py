@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ngrokd.edge.deciding import decide, decide_again, find, may_repeat
 from ngrokd.edge.downward import Downward, Phase
+from ngrokd.edge.patience import STALL_SECONDS, VERDICT_SECONDS, Enough, Patience
 from ngrokd.edge.reading import HeadReader
 from ngrokd.edge.slot import StreamSlot
 from ngrokd.edge.upward import Upward
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head, or from accept, to its end; never re-armed by a trickle
 IDLE_SECONDS: Final = 75.0  # a kept-alive connection between exchanges, nginx's figure
-STALL_SECONDS: Final = 20.0  # how often progress is looked at while a body is under way
-STALL_FLOOR: Final = 1024  # bytes that a visitor must send or take in that time while we wait for it alone
 
 
 class State(enum.Enum):
@@ -52,7 +51,7 @@ class VisitorConnection:
     every Host must agree with; None on the http edge and where none was sent."""
 
     __slots__ = (
-        *("_head_begun", "_progress", "_reader", "_relay", "_retried"),
+        *("_head_begun", "_patience", "_reader", "_relay", "_retried"),
         *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer", "_up"),
         *("address", "answered", "began", "conn_id", "down", "edge", "opened", "port", "proxy", "request", "secure"),
         *("server_name", "slot", "state"),
@@ -76,7 +75,7 @@ class VisitorConnection:
         self._sent_to: Tunnel | None = None
         self._served = 0
         self._head_begun = False
-        self._progress = 0
+        self._patience = Patience()
         self._relay: Relay | None = None
         # When (the reactor's clock) the last request was read, had its stream, and its answer began
         self.began = self.opened = self.answered = 0.0
@@ -130,7 +129,7 @@ class VisitorConnection:
             self._reader.ended = True
             self._up.pass_end_on()
             if self._up.holds_end:
-                self._progress = sum(self.moved)
+                self._patience.moved = sum(self.moved)
                 self._timer.set(STALL_SECONDS)
 
     def visitor_cut_short(self) -> None:
@@ -198,7 +197,8 @@ class VisitorConnection:
 
     def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
         self.state = _EXCHANGE
-        self.down.expect(request, verdict=not self.slot.used and "verdict" in tunnel.session.caps)
+        verdict = not self.slot.used and "verdict" in tunnel.session.caps
+        self.down.expect(request, verdict=verdict)
         if request.expect_continue and not (tunnel.session.caps or self._retried):
             # A 1.7 agent freezes on interim answers, so the edge gives this one.
             self.down.say_continue()
@@ -207,9 +207,9 @@ class VisitorConnection:
         if request is not self._sent_for or tunnel is not self._sent_to:
             self._sent_head = self.edge.rewrite(tunnel, request, self.address[0], self.secure)
             self._sent_for, self._sent_to = request, tunnel
-        if request.length:
-            self._timer.set(STALL_SECONDS)
-            self._progress = 0
+        if verdict or request.length:
+            self._timer.set(VERDICT_SECONDS if verdict else STALL_SECONDS)
+            self._patience.moved = 0
         reader = self._reader
         try:
             reader.rest = self._up.begin(self._sent_head, request, reader.rest)
@@ -289,7 +289,7 @@ class VisitorConnection:
 
     def _record(self) -> None:
         """The exchange is over: bytes to the tunnel's counters, the rest to the observer."""
-        self._progress = 0
+        self._patience.moved = 0
         up, down = self._up, self.down
         self.slot.add_traffic(up.count, down.count)
         observer = self.edge.observer
@@ -405,17 +405,16 @@ class VisitorConnection:
         else:
             self.close()
 
-    def _check_progress(self) -> None:  # a visitor that is waited for must move; an answer may take its time
-        moved = self._up.count + self.down.count
-        if self._up.holds_end and moved == self._progress:
-            self.fail_visitor("it ended; a 1.7 agent can't be told without losing the answer")  # most likely it left
-            return
-        waits_for_visitor = self.down.blocked or not (self._up.done or self._up.blocked)
-        if waits_for_visitor and moved - self._progress < STALL_FLOOR:
-            self.refuse("request_timeout", "the visitor is too slow")
-            return
-        self._progress = moved
-        self._timer.set(STALL_SECONDS)
+    def _check_progress(self) -> None:
+        found = self._patience.look(self._up, self.down, self.edge.reactor.now, self.opened)
+        if not isinstance(found, Enough):
+            self._timer.set(found)
+        elif found.code == "gone":
+            self.fail_visitor(found.detail)
+        elif found.code:
+            self.refuse(found.code, found.detail)
+        else:
+            self._finish()
 
     # -- the end
     def close(self) -> None:

@@ -9,12 +9,16 @@ import pytest
 import trio
 import trio.testing
 
+from ngrokd.edge import patience as patience_module
 from ngrokd.edge import visitor as visitor_module
+from ngrokd.edge.downward import GOOD_VERDICT
+from ngrokd.edge.patience import STALL_SECONDS, UPLOAD_SECONDS, VERDICT_SECONDS
 from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
 from tests.kit.edgeworld import World, edge_world, read_exactly, read_to_end, read_until
 
 GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: one.test\r\nX-Odd:  two  \r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Case: Kept\r\n\r\nok"
+UPLOAD = b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 32000000\r\n\r\n"
 
 on_both = pytest.mark.parametrize("reactor", ["epoll", "tasks"])
 
@@ -282,7 +286,8 @@ async def test_a_visitor_that_half_closed_and_then_left_is_noticed(caps: frozens
 
 
 async def test_a_visitor_that_left_does_not_stay_with_a_classic_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitor_module, "STALL_SECONDS", 0.01)
+    for module in (visitor_module, patience_module):
+        monkeypatch.setattr(module, "STALL_SECONDS", 0.01)
     async with edge_world() as world:
         world.tunnel("one.test", caps=frozenset())
         visitor = world.visitor()
@@ -440,6 +445,82 @@ class TestTime:
             assert answer.startswith(b"HTTP/1.1 408 ")
             with pytest.raises(trio.BrokenResourceError):
                 await service.receive_some()
+
+    async def test_a_verdict_that_does_not_come_is_504(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            world.tunnel("one.test", caps=frozenset({"mux", "verdict"}))
+            visitor = world.visitor()
+            await visitor.send_all(GET)
+            await world.stream()
+            start = trio.current_time()
+            answer = b""
+            with trio.fail_after(300):
+                while piece := await visitor.receive_some():
+                    answer += piece
+            assert answer.startswith(b"HTTP/1.1 504 ")
+            assert b"\r\nNgrok-Error-Code: agent_silent\r\n" in answer
+            assert VERDICT_SECONDS - 0.1 < trio.current_time() - start < VERDICT_SECONDS + 4  # and the lingering
+
+    async def test_after_the_verdict_an_answer_may_take_its_time(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with edge_world() as world:
+            world.tunnel("one.test", caps=frozenset({"mux", "verdict"}))
+            visitor = world.visitor()
+            await visitor.send_all(GET)
+            service = await world.stream()
+            await read_until(service, b"\r\n\r\n")
+            await service.send_all(GOOD_VERDICT)
+            await trio.sleep(3600)
+            await service.send_all(OK)
+            assert await read_exactly(visitor, len(OK)) == OK
+
+    async def test_an_upload_that_the_service_does_not_read_ends(self, autojump_clock: trio.testing.MockClock) -> None:
+        autojump_clock.autojump_threshold = 0.05  # megabytes are under way in the kernel
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            visitor = world.visitor()
+            await visitor.send_all(UPLOAD)
+            await world.stream()
+            with trio.move_on_after(1):
+                await visitor.send_all(bytes(32_000_000))
+            start = trio.current_time()
+            with trio.fail_after(3600):
+                answer = await visitor.receive_some()
+            assert answer.startswith(b"HTTP/1.1 504 ")
+            assert b"\r\nNgrok-Error-Code: upstream_timeout\r\n" in answer
+            assert UPLOAD_SECONDS - 1 < trio.current_time() - start < UPLOAD_SECONDS + 3 * STALL_SECONDS
+
+    async def test_a_service_may_begin_to_read_late(self, autojump_clock: trio.testing.MockClock) -> None:
+        autojump_clock.autojump_threshold = 0.05  # megabytes are under way in the kernel
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            visitor = world.visitor()
+            await visitor.send_all(UPLOAD)
+            service = await world.stream()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(visitor.send_all, bytes(32_000_000))
+                await trio.sleep(UPLOAD_SECONDS - 30)
+                await read_until(service, b"\r\n\r\n")
+                await read_exactly(service, 32_000_000)
+            await service.send_all(OK)
+            assert await read_exactly(visitor, len(OK)) == OK
+
+    async def test_an_early_answer_ends_in_order_when_the_rest_is_not_read(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        autojump_clock.autojump_threshold = 0.05
+        async with edge_world() as world:
+            world.tunnel("one.test")
+            visitor = world.visitor()
+            await visitor.send_all(UPLOAD)
+            service = await world.stream()
+            await service.send_all(OK)
+            with trio.move_on_after(1):
+                await visitor.send_all(bytes(32_000_000))
+            assert await read_exactly(visitor, len(OK)) == OK
+            start = trio.current_time()
+            with trio.fail_after(3600):
+                assert await visitor.receive_some() == b""
+            assert trio.current_time() - start > UPLOAD_SECONDS - 1
 
 
 async def test_draining_ends_a_connection_only_behind_an_answer_that_said_so() -> None:
