@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from ngrokd.absences import Absences
 from ngrokd.declare import Declarer
 from ngrokd.gate import Admission, Arrival, Gate
 from ngrokd.grants import Grant
@@ -56,6 +57,10 @@ PROBE = 2.0  # seconds a link gets to show life after such a sleep
 _CLIENT_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
+def _no_absences() -> Absences:
+    return Absences(trio.current_time)
+
+
 def leave_alone(_tunnels: Sequence[Tunnel]) -> None:
     """Visitors go on."""
 
@@ -72,6 +77,7 @@ class Services:
     legs: LegHouse
     caps: tuple[str, ...]  # the capabilities that this server offers
     usages: Usages = field(default_factory=Usages)
+    absences: Absences = field(default_factory=_no_absences)  # names whose agents are expected back
     cut: Callable[[Sequence[Tunnel]], None] = leave_alone  # resets the visitors of tunnels whose right has ended
 
 
@@ -126,7 +132,10 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
     try:
         await control.run()
     finally:
-        dismiss(services, services.registry.release(session.key), "the control link ended")
+        departure = services.registry.release(session.key)
+        if departure is not None:  # nobody ended it on purpose
+            services.absences.left(departure.tunnels)
+        dismiss(services, departure, "the control link ended")
         with services.reactor.turn():
             session.opener.close()
         if session.usage is not None:
@@ -177,9 +186,10 @@ def _enter(
     usage = services.usages.join(admission.grant, outbox.send) if admission.grant is not None else None
     opener = limited(services.reactor, links, usage, services.log)
     session = Session(identity, _agent_info(auth, arrival), frozenset(caps), outbox, opener, usage=usage, links=links)
-    dismiss(
-        services, services.registry.replace(session), "replaced by a newer connection of the same agent", "taken_over"
-    )
+    older = services.registry.replace(session)
+    if older is not None:
+        services.absences.left(older.tunnels)  # until it has asked for them again
+    dismiss(services, older, "replaced by a newer connection of the same agent", "taken_over")
     outbox.send(_welcome(session, caps, native=auth.caps is not None))
     links.warm_up()
     link.cap = FRAME_CAP
@@ -309,6 +319,7 @@ class _Control:
             message = f"{fault.message}; {fault.hint}" if fault.hint else fault.message
             self._outbox.send(NewTunnel(request.req_id, "", request.protocol, message, self._native(fault.code)))
             return
+        self._services.absences.settled(tunnels)
         for tunnel in tunnels:
             self._log.info("tunnel online", url=tunnel.url, protocol=tunnel.protocol, tunnel=tunnel.id)
             self._outbox.send(

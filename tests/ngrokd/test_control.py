@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from ngrokd.affinity import Affinity
-from ngrokd.control import Services, serve_control
+from ngrokd.control import Services, dismiss, serve_control
 from ngrokd.declare import Declarer
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import AddressGate, Arrival
@@ -260,6 +260,48 @@ async def test_a_farewell_leaves_nothing(autojump_clock: MockClock) -> None:
         assert w.done == 1
         assert repr(w.registry) == "<Registry sessions=0 names=0 ports=0>"
         assert w.tcp.taken == set()
+
+
+async def test_names_of_an_agent_that_is_gone_are_expected_back(autojump_clock: MockClock) -> None:
+    async with world() as w:
+        away = w.services.absences.away
+        agent, _ = await w.log_in(client_id=ID)
+        await agent.tell(ReqTunnel("r1", "http", subdomain="test"))
+        await agent.hear(NewTunnel)
+        assert not away("http", "test.example.me")
+        await agent.link.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert away("http", "test.example.me")
+        other, _ = await w.log_in()
+        await other.tell(ReqTunnel("r1", "http", subdomain="test"))
+        await other.hear(NewTunnel)  # free for anybody all the same
+        assert not away("http", "test.example.me")
+
+
+async def test_names_are_expected_back_while_their_agent_logs_in_anew(autojump_clock: MockClock) -> None:
+    async with world() as w:
+        old, _ = await w.log_in(client_id=ID)
+        await old.tell(ReqTunnel("r1", "http", subdomain="test"))
+        await old.hear(NewTunnel)
+        await w.log_in(client_id=ID)
+        assert w.registry.lookup("http", "test.example.me") is None
+        assert w.services.absences.away("http", "test.example.me")
+
+
+async def test_what_was_ended_on_purpose_is_not_expected_back(autojump_clock: MockClock) -> None:
+    async with world() as w:
+        agent, welcome = await w.log_in(caps=NATIVE)
+        await agent.tell(ReqTunnel("r1", "http", subdomain="one"))
+        tunnel = await agent.hear(NewTunnel)
+        await agent.tell(ReqTunnel("r2", "http", subdomain="two"))
+        await agent.hear(NewTunnel)
+        await agent.tell(CloseTunnel(tunnel.tunnel_id))
+        await agent.hear(TunnelClosed)
+        session = w.registry.session(welcome.client_id)
+        assert session is not None
+        dismiss(w.services, w.registry.release(session.key), "an operator said so", "kicked")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(w.services.absences) == 0
 
 
 # -- tunnels
