@@ -15,7 +15,7 @@ class TlsSocketPort(TlsBase):
     """TLS on the descriptor, for legs. `write` is all or nothing: after 0 offer the identical bytes (or more of them).
     It never half-closes: `end_writing` raises PortBroken."""
 
-    __slots__ = ()
+    __slots__ = ("_held_up",)
 
     def __init__(
         self, sock: socket.socket, context: ssl.SSLContext, *, server_side: bool = False, server_name: str | None = None
@@ -33,6 +33,7 @@ class TlsSocketPort(TlsBase):
             raise TlsError(f"TLS handshake: {reason_of(error)}") from error
         super().__init__(wrapped)
         self._tls: ssl.SSLSocket = wrapped
+        self._held_up = False  # a read found that TLS has to write first (a key update), and the socket was full
 
     async def handshake(self) -> None:
         """Shake hands (a cancel point). Raises TlsError; the caller closes the port then."""
@@ -71,6 +72,7 @@ class TlsSocketPort(TlsBase):
             self._signalled = True  # until the owner has seen that there is no more: that costs it no system call
         except ssl.SSLWantWriteError:
             if not filled:
+                self._held_up = True
                 self._no_room()
                 return WOULD_BLOCK
         except ssl.SSLZeroReturnError:
@@ -93,6 +95,12 @@ class TlsSocketPort(TlsBase):
             return 0
         except (ssl.SSLError, OSError) as error:
             raise self._broken(error, "write") from error
+
+    def _became_writable(self) -> None:
+        self.on_writable()
+        if self._held_up:
+            self._held_up = False
+            self.on_readable()  # the edge of what waits there has passed
 
     def close(self) -> None:
         if not self._closed:
