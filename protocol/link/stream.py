@@ -29,21 +29,27 @@ class PortStream(trio.abc.HalfCloseableStream):
         """The next bytes, at most `max_bytes` (default 16 KiB); b"" at the end of file."""
         if max_bytes is not None and max_bytes < 1:
             raise ValueError("max_bytes must be at least 1")
-        room = bytearray(max_bytes or RECEIVE_BYTES)  # before anything changes: it may not like its argument
+        most = max_bytes or RECEIVE_BYTES
         self._check(self._busy_receiving)
         self._busy_receiving = True
         try:
             await trio.lowlevel.checkpoint()
             while True:
                 self._check()
-                count = self.port.read_into(memoryview(room))
-                if count != WOULD_BLOCK:
-                    return bytes(memoryview(room)[:count])
+                data = self._read(most)
+                if data is not None:
+                    return data
                 await self.port.wait_readable()
         except PortBroken as error:
             raise trio.BrokenResourceError(str(error)) from error
         finally:
             self._busy_receiving = False
+
+    def _read(self, most: int) -> bytes | None:
+        """What there is now. In a function of its own, so that no buffer is held while a task waits, maybe for hours."""
+        room = memoryview(bytearray(most))
+        count = self.port.read_into(room)
+        return None if count == WOULD_BLOCK else bytes(room[:count])
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Hand all of `data` to the port. Cancelled midway, an unknown part has gone out: only close is left then."""

@@ -25,6 +25,7 @@ from protocol.link.sni import Choose, NamedTls
 
 WRITE_BYTES: Final = 256 * 1024  # plaintext taken at once while nothing is unsent: the cap of the ciphertext queue
 RECORD_BYTES: Final = 16 * 1024
+CIPHER_BYTES: Final = RECORD_BYTES + 512  # a record with what TLS puts around it
 LINGER_SECONDS: Final = 30.0  # for the last bytes of a closed port; as long as a server's drain
 
 
@@ -80,7 +81,6 @@ class TlsPort(TlsBase):
     """TLS through memory buffers. `sock` is connected; the port owns and closes it. Call `handshake` first."""
 
     __slots__ = (
-        "_ciphertext",
         "_ending",
         "_failure",
         "_incoming",
@@ -110,7 +110,6 @@ class TlsPort(TlsBase):
         if isinstance(self._tls, NamedTls):
             self._tls.choose = choose
         self._unsent = memoryview(b"")
-        self._ciphertext: memoryview | None = None  # the read buffer of a task's port; a reactor's uses its shared one
         self._ending = False
         self._failure: str | None = None  # the kernel tells of a reset once, and of an end of file from then on
         self._socket_ended = False
@@ -157,9 +156,14 @@ class TlsPort(TlsBase):
         """Read ciphertext once: the count, 0 at the end, WOULD_BLOCK."""
         if self._drained and self._reactor is not None and self._failure is None:
             return WOULD_BLOCK
-        room = self._cipher_room()
         try:
-            count = self.sock.recv_into(room)
+            if self._reactor is not None:
+                room = self._reactor.cipher_scratch
+                count, asked = self.sock.recv_into(room), len(room)
+                received = room[:count]
+            else:  # a task's port waits without a buffer: it may wait for hours
+                received = memoryview(self.sock.recv(CIPHER_BYTES))
+                count, asked = len(received), CIPHER_BYTES
         except BlockingIOError:
             self._drained = True
             return WOULD_BLOCK
@@ -171,17 +175,10 @@ class TlsPort(TlsBase):
             self._incoming.write_eof()
             self._socket_ended = True
         else:
-            self._incoming.write(room[:count])
-            if count < len(room) and not self._hup:
+            self._incoming.write(received)
+            if count < asked and not self._hup:
                 self._drained = True  # see PlainPort: what comes later raises a new edge
         return count
-
-    def _cipher_room(self) -> memoryview:
-        if self._reactor is not None:
-            return self._reactor.cipher_scratch
-        if self._ciphertext is None:
-            self._ciphertext = memoryview(bytearray(RECORD_BYTES + 512))
-        return self._ciphertext
 
     def _check_failure(self) -> None:
         if self._failure is not None:
@@ -349,7 +346,6 @@ class TlsPort(TlsBase):
     def _let_go(self) -> None:
         if self._lingering and self._reactor is not None:
             self._reactor.lingering.discard(self.abort)
-        self._ciphertext = None
         super()._let_go()
 
     def _nothing_left(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 import trio
 import trio.testing
@@ -73,5 +75,26 @@ async def test_a_cancelled_read_loses_nothing(kind: str) -> None:
     far.write(b"later")
     with trio.fail_after(5):
         assert await stream.receive_some() == b"later"
+    near.close()
+    far.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls-client", "tls-socket"])
+async def test_a_task_that_waits_holds_no_buffer(kind: str) -> None:
+    """A server has thousands of links that say something every few seconds."""
+    near, far = await PAIRS[kind]()
+    far.write(b"once")
+    stream = near.stream()
+    tracemalloc.start()
+    try:
+        assert await stream.receive_some() == b"once"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.receive_some)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            held = tracemalloc.get_traced_memory()[0]
+            nursery.cancel_scope.cancel()
+    finally:
+        tracemalloc.stop()
+    assert held < 12 * 1024, "no room of a record's size"
     near.close()
     far.close()
