@@ -143,7 +143,10 @@ class RequestHead:
             self._fields = [(b"Host", authority), *self.fields]
             self._instead = _CONNECTION_GOES
             self.host, self.authority = host, authority
-        self.target = rest if rest[:1] == b"/" else b"/" + rest
+        if not rest and self.method == b"OPTIONS":
+            self.target = b"*"  # RFC 9112, 3.2.4: of the server, not of its root
+        else:
+            self.target = rest if rest[:1] == b"/" else b"/" + rest
 
     def _look_closer(self, *, has_length: bool) -> None:
         """All that hop-by-hop and edge-owned fields say."""
@@ -178,7 +181,9 @@ class RequestHead:
         if b"trailers" in tokens(found.get(b"te", ())):
             instead[b"te"] = b"TE: trailers\r\n"  # true of us: trailers are passed on. gRPC wants to hear it
         expected = [value.lower() for value in found.get(b"expect", ())]
-        self.expect_continue = expected == [b"100-continue"] and self.minor == 1 and self.length != 0
+        if expected and expected != [b"100-continue"]:
+            raise HttpError(417, "expectation_failed", "an Expect that is not one 100-continue")
+        self.expect_continue = bool(expected) and self.minor == 1 and self.length != 0
         self._ending = not any(instead.values()) and _NO_OPTION.issuperset(options)
         self._instead = instead
 
@@ -250,7 +255,7 @@ def parse_request(raw: bytes) -> RequestHead:
     """The head in `raw`, which is all of it and nothing else, the empty line included (see `head_end`).
 
     One CRLF before it is skipped (RFC 9112, 2.2). Raises HttpError: 400 bad_request, 414 uri_too_long, 431
-    head_too_large, 501 not_implemented; the connection is to be closed after any of them.
+    head_too_large, 417 expectation_failed, 501 not_implemented; the connection is to be closed after any of them.
     """
     match = _HEAD.fullmatch(raw)
     if match is None or len(raw) > HEAD_CAP or match.end(3) - match.start(1) > LINE_CAP:

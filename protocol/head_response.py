@@ -112,12 +112,14 @@ class ResponseHead:
             instead[b"transfer-encoding"] = _CHUNKED_LINE
         else:  # RFC 9112, 6.1 and RFC 9110, 8.6: neither in a 1xx nor in a 204, where it could pass for a body's
             instead[b"content-length"] = b""
-        if self.status == 101:
+        if self.status in (101, 426):  # RFC 9110, 15.5.22: a 426 says which protocols it wants
             chosen = b", ".join(protocols(found.get(b"upgrade", ())))
-            if not chosen or b"upgrade" not in options or self.minor == 0:
-                raise bad("a 101 that names no protocol")
-            self.upgrade = chosen.lower()
-            instead[b"upgrade"] = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % chosen
+            if self.status == 101:
+                if not chosen or b"upgrade" not in options or self.minor == 0:
+                    raise bad("a 101 that names no protocol")
+                self.upgrade = chosen.lower()
+            if chosen:
+                instead[b"upgrade"] = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % chosen
         self._instead = instead
 
     @property

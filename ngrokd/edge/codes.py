@@ -65,6 +65,9 @@ _TABLE: Final = (
     Code("body_too_large", 413, "Content Too Large", "The request's body is larger than this server takes."),
     Code("uri_too_long", 414, "URI Too Long", "The address in the request is longer than this server takes."),
     Code(
+        "expectation_failed", 417, "Expectation Failed", "The request expects something that this server does not know."
+    ),
+    Code(
         "misdirected",
         421,
         "Misdirected Request",

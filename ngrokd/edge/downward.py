@@ -282,6 +282,9 @@ class Downward:
         self._send_or_keep(head.forward(b""))
 
     def _upgraded(self, head: ResponseHead, rest: bytes) -> bool:
+        if not self._conn.up.finished:
+            # RFC 9110, 7.8. What still comes would be a body to one and raw bytes to another.
+            raise HttpError(502, "upstream_bad_response", "a 101 before the request was complete")
         self.begun = True
         self.head = head
         if self._out or not self._send_or_keep(head.forward(b"")):

@@ -32,7 +32,7 @@ class StreamSlot:
         self.used = False
         """An answer came over it: the service may have closed it between exchanges."""
         self.poisoned = False
-        """It said more than it was asked: not to be used again."""
+        """It said more than it was asked, or said it too early: not to be used again."""
 
     def open(self, tunnel: Tunnel, start: StartProxy) -> None:
         """Ask for a stream; `opened` is called once, maybe at once."""

@@ -117,9 +117,13 @@ class Upward:
         return not self._pending and not self._dead
 
     def _complete(self) -> None:
+        conn = self._conn
+        if conn.down.begun:
+            # The service answered before it had the whole body: it might take the rest for a request (RFC 9112, 9.3).
+            conn.slot.poisoned = True
         if self._end_owed:
             self.pass_end_on()
-        self._conn.request_done()
+        conn.request_done()
 
     def pass_end_on(self) -> None:
         """The visitor ended its sending behind a complete request: native agents hear of it at once, so a service that

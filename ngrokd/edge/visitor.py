@@ -52,9 +52,9 @@ class VisitorConnection:
 
     __slots__ = (
         *("_head_begun", "_patience", "_reader", "_relay", "_retried"),
-        *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer", "_up"),
+        *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer"),
         *("address", "answered", "began", "conn_id", "down", "edge", "opened", "port", "proxy", "request", "secure"),
-        *("server_name", "slot", "state"),
+        *("server_name", "slot", "state", "up"),
     )
 
     def __init__(self, edge: HttpEdge, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:
@@ -79,7 +79,7 @@ class VisitorConnection:
         self._relay: Relay | None = None
         # When (the reactor's clock) the last request was read, had its stream, and its answer began
         self.began = self.opened = self.answered = 0.0
-        self._up = Upward(self)
+        self.up = Upward(self)
         self.down = Downward(self)
         self._timer = edge.reactor.timer(self._on_timer)
 
@@ -99,11 +99,11 @@ class VisitorConnection:
             self._read_ahead()
         elif self.state is State.OVER:
             return  # asked for earlier in this turn
-        elif self._up.done:
+        elif self.up.done:
             if not self._reader.rest:
                 self._read_ahead()
         else:
-            self._up.pump()
+            self.up.pump()
 
     def _read_ahead(self) -> None:
         """Read once. Between exchanges that is a head; within one it is how the visitor's end or reset is noticed, and a
@@ -124,11 +124,11 @@ class VisitorConnection:
     def _visitor_ended(self) -> None:
         if self.state is _HEAD:
             self.close()
-        elif self._up.done:
+        elif self.up.done:
             # A half-closed visitor still wants its answer; the agent learns of it where that loses nothing.
             self._reader.ended = True
-            self._up.pass_end_on()
-            if self._up.holds_end:
+            self.up.pass_end_on()
+            if self.up.holds_end:
                 self._patience.moved = sum(self.moved)
                 self._timer.set(STALL_SECONDS)
 
@@ -192,7 +192,7 @@ class VisitorConnection:
         assert request is not None
         self.opened = self.edge.reactor.now
         port.on_readable = self.down.pump
-        port.on_writable = self._up.pump
+        port.on_writable = self.up.pump
         self._begin(tunnel, request)
 
     def _begin(self, tunnel: Tunnel, request: RequestHead) -> None:
@@ -212,12 +212,12 @@ class VisitorConnection:
             self._patience.moved = 0
         reader = self._reader
         try:
-            reader.rest = self._up.begin(self._sent_head, request, reader.rest)
+            reader.rest = self.up.begin(self._sent_head, request, reader.rest)
         except HttpError as error:
             self.fail_request(error)
             return
-        if not self._up.done:
-            self._up.pump()
+        if not self.up.done:
+            self.up.pump()
         elif not (reader.rest or self.port.settled()):
             self._read_ahead()
 
@@ -230,7 +230,7 @@ class VisitorConnection:
     @property
     def moved(self) -> tuple[int, int]:
         """Bytes of the exchange under way, or since an upgrade: up, down. Not in the tunnel's counters yet."""
-        return self._relay.counts if self._relay is not None else (self._up.count, self.down.count)
+        return self._relay.counts if self._relay is not None else (self.up.count, self.down.count)
 
     def edit_response(self, head: ResponseHead, added: bytes) -> bytes:
         """The head as the visitor gets it."""
@@ -249,7 +249,7 @@ class VisitorConnection:
         self.slot.used = True
         if self.down.close_after:  # said so: while draining every answer that begins does
             self._finish()
-        elif self._up.finished:
+        elif self.up.finished:
             self._next_exchange()
         elif self.slot.port is None:
             self._finish()
@@ -277,12 +277,12 @@ class VisitorConnection:
     def _finish(self) -> None:
         """Nothing more comes from us. A visitor that may still be sending gets a moment to read the answer."""
         self._record()
-        if self._up.done:
+        if self.up.done:
             self.slot.close()
         else:
             self.slot.abort()
         self._leave()
-        if self._up.done and not self._reader.rest:
+        if self.up.done and not self._reader.rest:
             self.port.close()
         else:
             linger(self.edge.reactor, self.port)
@@ -290,7 +290,7 @@ class VisitorConnection:
     def _record(self) -> None:
         """The exchange is over: bytes to the tunnel's counters, the rest to the observer."""
         self._patience.moved = 0
-        up, down = self._up, self.down
+        up, down = self.up, self.down
         self.slot.add_traffic(up.count, down.count)
         observer = self.edge.observer
         if observer is not None and self.request is not None:
@@ -302,7 +302,7 @@ class VisitorConnection:
     def stream_spoke_unasked(self) -> None:
         """Bytes when nothing was expected: nobody's answer. They are dropped with their stream."""
         self.slot.abort()
-        if self.state is _EXCHANGE and not self._up.finished:
+        if self.state is _EXCHANGE and not self.up.finished:
             self._finish()
 
     def stream_ended(self, failure: str | None) -> None:
@@ -312,7 +312,7 @@ class VisitorConnection:
         if self.state is _HEAD:
             return  # between exchanges: the next request opens a new one
         if down.phase is Phase.DONE:
-            if not self._up.finished:
+            if not self.up.finished:
                 self._finish()
         elif not down.begun:
             self._ended_before_answer(failure)
@@ -406,7 +406,7 @@ class VisitorConnection:
             self.close()
 
     def _check_progress(self) -> None:
-        found = self._patience.look(self._up, self.down, self.edge.reactor.now, self.opened)
+        found = self._patience.look(self.up, self.down, self.edge.reactor.now, self.opened)
         if not isinstance(found, Enough):
             self._timer.set(found)
         elif found.code == "gone":
@@ -437,8 +437,8 @@ class VisitorConnection:
         if self.state is not State.OVER:
             self.state = State.OVER
             self._timer.end()
-            self.slot.add_traffic(self._up.count, self.down.count)  # of an exchange that was cut
-            self._up.count = self.down.count = 0
+            self.slot.add_traffic(self.up.count, self.down.count)  # of an exchange that was cut
+            self.up.count = self.down.count = 0
             self.slot.uncount()
             self.port.on_readable = self.port.on_writable = ignore
             self.edge.forget(self)

@@ -10,74 +10,22 @@ import itertools
 import sys
 
 import h11
-import structlog
 
-from ngrokd.edge.http import EdgeWorld, HttpEdge
-from ngrokd.edge.pages import Pages
-from ngrokd.opener import Cancel, Ready
-from ngrokd.policy import Policy
-from ngrokd.registry import Registry, Want
-from ngrokd.session import AgentInfo, Identity, Session, SessionKey
 from protocol.frames import frame
-from protocol.link.logs import Log
-from protocol.messages import StartProxy, StartProxyResp
+from protocol.messages import StartProxyResp
 from tests.fuzz.loop import Mutator, run
-from tests.kit.edgeworld import Control
 from tests.kit.exchange_table import table
-from tests.kit.hand_reactor import HandReactor
+from tests.kit.handedge import ADDRESS, HandEdge
 from tests.kit.hostile_heads import REFUSED_REQUESTS, REFUSED_RESPONSES, STRANGE_REQUESTS, STRANGE_RESPONSES
 from tests.kit.memory_port import MemoryPort, memory_pair
 
 HOSTS = (b"one.test", b"two.test")
+TUNNELS = [
+    (host.decode(), frozenset(caps)) for host, caps in zip(HOSTS, ({"ticket", "verdict"}, set[str]()), strict=True)
+]
+"""One of a session with verdicts, one of a 1.7 agent."""
 LONGEST = 3000
 TICK = 5.0
-
-
-class _Opener:
-    """Every stream is a pair in memory."""
-
-    def __init__(self, reactor: HandReactor) -> None:
-        self._reactor = reactor
-        self.streams: list[MemoryPort] = []
-
-    def open(self, start: StartProxy, ready: Ready) -> Cancel:
-        near, far = memory_pair()
-        near.attach(self._reactor)
-        self.streams.append(far)
-        ready(near)
-        return lambda: None
-
-    def close(self) -> None: ...
-
-
-class _World:
-    """One edge with two tunnels, one of a session with verdicts, one of a 1.7 agent."""
-
-    def __init__(self) -> None:
-        self.reactor = HandReactor()
-        self.opener = _Opener(self.reactor)
-        ids = (f"t{number}" for number in itertools.count())
-        self.registry = Registry(lambda: next(ids))
-        for number, (host, caps) in enumerate(zip(HOSTS, ({"ticket", "verdict"}, set()), strict=True)):
-            identity = Identity(SessionKey(f"{number:032x}", number + 1), f"s{number}")
-            session = Session(identity, AgentInfo(), frozenset(caps), Control(), self.opener)
-            self.registry.replace(session)
-            name = host.decode()
-            self.registry.declare(session, [Want("http", f"http://{name}", name, policy=Policy.compile("", {}))])
-        world = EdgeWorld(self.reactor, self.registry, PAGES, lambda _scheme, _host: False, log=SILENT)
-        self.edge = HttpEdge(world, "http")
-
-
-def _silent() -> Log:
-    def drop(*_: object) -> dict[str, object]:
-        raise structlog.DropEvent
-
-    found: Log = structlog.wrap_logger(structlog.PrintLogger(), processors=[drop])
-    return found
-
-
-SILENT = _silent()
-PAGES = Pages()
 
 
 class _Service:
@@ -130,12 +78,12 @@ class _Service:
 
 def check(mutator: Mutator, raw: bytes) -> str:
     """One visitor's connection from its beginning to its end."""
-    world, pick = _World(), mutator.random
+    world, pick = HandEdge(TUNNELS), mutator.random
     near, visitor = memory_pair(pick.choice((64, 1 << 12, 1 << 20, 1 << 20)))
     near.attach(world.reactor)
     world.edge.crowd.enter(None, 0)
     with world.reactor.turn():
-        world.edge.serve(near, ("192.0.2.1", 1))
+        world.edge.serve(near, ADDRESS)
     services: list[_Service] = []
     got = 0
     edges = [0, *mutator.cuts(len(raw)), len(raw)]
@@ -153,18 +101,12 @@ def check(mutator: Mutator, raw: bytes) -> str:
         world.reactor.settle()
         _serve(world, services, mutator)
     got += len(visitor.incoming)
-    for _ in range(40):  # every deadline there is
-        world.reactor.pass_time(TICK)
-    world.edge.abort()
-    world.reactor.settle()
-    assert not world.edge.visitors, "a visitor is left"
-    assert world.edge.crowd.live == 0
-    assert all(tunnel.traffic.live == 0 for tunnel in world.registry.tunnels()), "a count is left"
-    assert all(service.port.far.closed for service in services), "a stream is left"
+    world.pass_time(40 * TICK, TICK)  # every deadline there is
+    world.over()
     return "forwarded" if services else "answered" if got else "silent"
 
 
-def _serve(world: _World, services: list[_Service], mutator: Mutator) -> None:
+def _serve(world: HandEdge, services: list[_Service], mutator: Mutator) -> None:
     """Let the services answer until there is nothing to answer."""
     pick = mutator.random
     for _ in range(50):
@@ -186,7 +128,7 @@ def _serve(world: _World, services: list[_Service], mutator: Mutator) -> None:
             world.reactor.settle()
 
 
-def _caps_of(world: _World, far: MemoryPort) -> frozenset[str]:
+def _caps_of(world: HandEdge, far: MemoryPort) -> frozenset[str]:
     """Of the session whose stream this is: its visitor's slot has the other end."""
     for visitor in world.edge.visitors:
         if visitor.slot.port is far.far and visitor.slot.tunnel is not None:

@@ -24,6 +24,7 @@ FIXED_MESSAGES = {
     "ambiguous framing",
     "a field name that shadows one of ours",
     "CONNECT and TRACE are not served",
+    "an Expect that is not one 100-continue",
 }
 FORWARDED_FOR = b"X-Forwarded-For: 192.0.2.1\r\n"
 

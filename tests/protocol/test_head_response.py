@@ -98,6 +98,19 @@ def test_upgrade_that_was_asked_for() -> None:
     )
 
 
+def test_426_says_what_it_wants() -> None:
+    seen = parse_response(
+        answer(
+            b"Upgrade: websocket, h2c", b"Connection: upgrade", b"A: b", b"Content-Length: 0", first=b"HTTP/1.1 426 U"
+        ),
+        method=b"GET",
+    )
+    assert seen.upgrade is None
+    assert seen.forward(b"") == (
+        b"HTTP/1.1 426 U\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: b\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
 @pytest.mark.parametrize("asked", [None, b"foo", b"web", b"websocket2"])
 def test_upgrade_that_nobody_asked_for(asked: bytes | None) -> None:
     refused(UPGRADE, upgrade=asked)

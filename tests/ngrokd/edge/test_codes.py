@@ -18,6 +18,7 @@ EXPECTED = {
     "request_timeout": 408,
     "body_too_large": 413,
     "uri_too_long": 414,
+    "expectation_failed": 417,
     "misdirected": 421,
     "rate_limited": 429,
     "tunnel_rate_limited": 429,

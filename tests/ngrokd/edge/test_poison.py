@@ -61,6 +61,7 @@ async def test_a_bad_request_behind_a_good_one_reaches_nobody() -> None:
                 b"",
                 b"HTTP/1.1 400",
                 b"HTTP/1.1 414",
+                b"HTTP/1.1 417",
                 b"HTTP/1.1 431",
                 b"HTTP/1.1 501",
                 b"HTTP/1.1 404",

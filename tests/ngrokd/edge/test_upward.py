@@ -160,8 +160,10 @@ async def test_an_answer_before_the_end_of_the_body_keeps_the_connection() -> No
         await service.send_all(OK)
         assert await read_exactly(visitor, len(OK)) == OK
         await visitor.send_all(b"def" + b"GET /next HTTP/1.1\r\nHost: one.test\r\n\r\n")
-        assert (await read_until(service, b"\r\n\r\n")).startswith(b"defGET /next")
-        await service.send_all(OK)
+        assert await read_to_end(service) == b"def"
+        fresh = await world.stream()  # who answers early might take the rest of the body for a request
+        assert (await read_until(fresh, b"\r\n\r\n")).startswith(b"GET /next")
+        await fresh.send_all(OK)
         assert await read_exactly(visitor, len(OK)) == OK
 
 
