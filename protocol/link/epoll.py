@@ -1,11 +1,21 @@
 """The fast reactor: every descriptor sits, edge-triggered in both directions, in one private epoll set, and one trio
 task waits for that set. Registered once, a socket costs no further epoll_ctl call: what is readable or writable is
-remembered by its port."""
+remembered by its port.
+
+A pass through trio's loop costs 25 us, as much as some small exchanges, and a process that sleeps wakes up with cold caches:
+its next turn takes twice as long. So the task is slow to go back (`_stay`): it waits for the next events in the set itself,
+up to a millisecond, unless trio has other tasks to run (an instrument tells). While events follow each other within
+SPIN_SECONDS it does not sleep in between at all, but yields the core. Both together bring a lone visitor's p50 from 4.3
+times that of a direct connection to 2.8; the price is that a descriptor or timer which trio itself waits for may be noticed
+two milliseconds late, and only while visitors keep the reactor busy.
+"""
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import time
 from typing import Final
 
 import trio
@@ -13,9 +23,24 @@ import trio
 from protocol.link.reactor import CrashHandler, Handler, Reactor
 
 MAX_EVENTS: Final = 256  # a bounded turn: the kernel rotates its ready list, so nobody starves
-SPINS: Final = 8  # turns without a look at trio while events keep coming; a look costs about 25 us
+STAY_SECONDS: Final = 0.001  # without a look at trio, however much comes
+LINGER_SECONDS: Final = 0.001  # of waiting after the last event; epoll counts milliseconds
+SPIN_SECONDS: Final = 0.0002  # of looking again and again; the round trip through both programs is shorter
+SPIN_AFTER: Final = 4  # so many pauses in a row were that short: it is a dialogue, and the next one will be short, too
 
 available: Final = hasattr(select, "epoll")
+
+
+class _Watch(trio.abc.Instrument):
+    """Notices that trio has other tasks to run than `own`."""
+
+    def __init__(self) -> None:
+        self.own: trio.lowlevel.Task | None = None
+        self.others = False
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if task is not self.own:
+            self.others = True
 
 
 class EpollReactor(Reactor):
@@ -27,6 +52,8 @@ class EpollReactor(Reactor):
         super().__init__(on_crash)
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._watch = _Watch()
+        self._short_pauses = 0
 
     def register(self, sock: socket.socket, handler: Handler) -> None:
         fd = sock.fileno()
@@ -47,26 +74,48 @@ class EpollReactor(Reactor):
         return len(self._handlers)
 
     async def _serve(self) -> None:
+        watch = self._watch
+        watch.own = trio.lowlevel.current_task()
+        trio.lowlevel.add_instrument(watch)
         try:
             while True:
+                watch.others = False  # who can run by now does so before this task is woken
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                self._spin()
+                self._stay()
         finally:
+            trio.lowlevel.remove_instrument(watch)
             trio.lowlevel.notify_closing(self._epoll.fileno())
             self._epoll.close()
             self._handlers.clear()
 
-    def _spin(self) -> None:
+    def _stay(self) -> None:
+        """Turn after turn, until it is quiet or trio's turn."""
         self._spinning = True
-        for _ in range(SPINS):
-            if not self._turn():
-                break
+        until = time.perf_counter() + STAY_SECONDS
+        while self._turn(self._look()) and time.perf_counter() < until:
+            pass
         self._spinning = False
         if (self._ready or self._later) and not self._kicked:
             self._kick()
 
-    def _turn(self) -> bool:
-        events = self._epoll.poll(0, MAX_EVENTS)
+    def _look(self) -> list[tuple[int, int]]:
+        """The next events. Waits for them only when nobody else in this process has anything to do."""
+        poll = self._epoll.poll
+        events = poll(0, MAX_EVENTS)
+        if events or self._ready or self._later or self._watch.others:
+            return events
+        began = time.perf_counter()
+        if self._short_pauses >= SPIN_AFTER:
+            while not events and time.perf_counter() - began < SPIN_SECONDS:
+                os.sched_yield()
+                events = poll(0, MAX_EVENTS)
+        if not events:
+            events = poll(LINGER_SECONDS, MAX_EVENTS)
+        self._short_pauses = self._short_pauses + 1 if time.perf_counter() - began < SPIN_SECONDS else 0
+        return events
+
+    def _turn(self, events: list[tuple[int, int]]) -> bool:
+        """Serve `events` and what was asked for; whether there was anything."""
         if not events and not self._ready and not self._later:
             return False
         self._begin()
