@@ -11,6 +11,7 @@ import itertools
 import secrets
 from collections import Counter
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from ngrokd.edge.crowd import Crowd
 from ngrokd.edge.visitor import VisitorConnection
 from protocol.address import client_addr
+from protocol.link.plain import SocketPort
 from protocol.messages import StartProxy
 
 if TYPE_CHECKING:
@@ -90,9 +92,13 @@ class HttpEdge:
         visitor.start()
 
     def forget(self, visitor: VisitorConnection) -> None:
-        """The connection is over."""
+        """The connection is over. Its socket may stay for a moment, until the last answer was read: it counts till then."""
         if visitor in self.visitors:
-            self.crowd.leave(self.visitors.pop(visitor))
+            source, port = self.visitors.pop(visitor), visitor.port
+            if isinstance(port, SocketPort) and not port.closed:
+                port.gone = partial(self.crowd.leave, source)
+            else:
+                self.crowd.leave(source)
         if self.room is not None:
             self.room.leave(visitor)
 

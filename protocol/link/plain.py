@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken, ignore
+from protocol.link.port import WOULD_BLOCK, Buffer, Callback, Port, PortBroken, ignore
 from protocol.link.reactor import FAILED, READABLE, URGENT, WRITABLE, Reactor
 from protocol.link.stream import PortStream
 
@@ -45,6 +45,7 @@ class SocketPort(Port):
         "_peer",
         "_reactor",
         "_signalled",
+        "gone",
         "sock",
     )
 
@@ -64,6 +65,8 @@ class SocketPort(Port):
         self._end_seen = False
         self._closed = False
         self._peer: tuple[str, int] | None = None
+        self.gone: Callback = ignore
+        """Called once when the socket is let go, which for TLS and lingering ports may be some time after `close`."""
 
     # -- readiness (the reactor's handler)
     def on_event(self, mask: int) -> None:
@@ -164,6 +167,8 @@ class SocketPort(Port):
             self._reactor = None
             reactor.forget(self.sock)
             reactor.close_later(self.sock)
+        gone, self.gone = self.gone, ignore
+        gone()
 
     @property
     def closed(self) -> bool:

@@ -166,9 +166,9 @@ async def edge_world(
             with trio.CancelScope(shield=True):
                 await world.close()
         assert not world.edge.visitors
-        assert world.edge.crowd.live == 0
         for tunnel in world.registry.tunnels():
             assert tunnel.traffic.live == 0
+    assert world.edge.crowd.live == 0  # those who lingered are gone too
 
 
 async def read_until(stream: trio.SocketStream, mark: bytes) -> bytes:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
+import trio
 import trio.testing
 
 from ngrokd.edge.visitor import VisitorConnection
 from ngrokd.tunnel import Tunnel
 from protocol.head import parse_request
 from tests.kit.edgeworld import ADDRESS, edge_world, read_exactly, read_to_end, read_until
+from tests.kit.ports import PAIRS
 
 GET = b"GET / HTTP/1.1\r\nHost: one.test:8080\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -40,6 +44,46 @@ async def test_refusals_are_counted_by_code() -> None:
             await visitor.send_all(GET)
             await read_to_end(visitor)
         assert world.edge.refusals == {"tunnel_not_found": 2}
+
+
+async def test_a_refused_visitor_counts_until_its_socket_is_gone() -> None:
+    """Else a hostile crowd holds as many as it likes while each lingers."""
+    async with edge_world() as world:
+        for _ in range(2):
+            visitor = world.visitor()
+            await visitor.send_all(GET)
+            await read_to_end(visitor)  # it stays, though it has all it will get
+        assert not world.edge.visitors
+        assert world.edge.crowd.live == 2
+        await visitor.aclose()
+        with trio.fail_after(5):
+            while world.edge.crowd.live != 1:
+                await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_tls_visitor_that_does_not_take_its_answer_counts_until_its_socket_is_gone() -> None:
+    async with edge_world("https") as world:
+        near, far = await PAIRS["tls-server"]()
+        world.tunnel("one.test", protocol="https")
+        with world.reactor.turn():
+            near.attach(world.reactor)
+            world.edge.crowd.enter(None, 0)
+            world.edge.serve(near, ADDRESS)
+        await far.stream().send_all(b"GET / HTTP/1.0\r\nHost: one.test\r\n\r\n")
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        near.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # type: ignore[attr-defined]
+        far.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # type: ignore[attr-defined]
+        await service.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000))
+        with trio.fail_after(5):
+            while world.edge.visitors:
+                await trio.testing.wait_all_tasks_blocked()
+        assert not near.closed  # type: ignore[attr-defined]
+        assert world.edge.crowd.live == 1
+        far.abort()
+        with trio.fail_after(5):
+            while world.edge.crowd.live:
+                await trio.testing.wait_all_tasks_blocked()
 
 
 async def test_the_observer_is_told_of_each_exchange() -> None:
