@@ -25,6 +25,7 @@ VALUED = MappingProxyType({
     "httpauth": ("", "USER:PASSWORD", "ask visitors for this name and password"),
     "subdomain": ("", "NAME", "ask for this name below the server's domain"),
     "hostname": ("", "NAME", "ask for this full host name"),
+    "hostHeader": ("", "VALUE", "what the service gets as Host: `preserve`, `rewrite` (its own address) or a name"),
     "proto": ("http+https", "PROTO", "http, https, tcp or several joined with +"),
     "remotePort": ("", "PORT", "tcp: ask for this public port"),
     "inspectAddr": ("", "ADDR", "where the inspector listens, or `disabled` (default: 127.0.0.1:4040)"),
@@ -38,7 +39,7 @@ SWITCHES = MappingProxyType({
     "origin": "behind `config show`: where each value comes from",
 })  # fmt: skip
 COMMANDS = ("start", "start-all", "list", "check", "config", "version", "help")
-ONLY_PORT_FORM = ("httpauth", "subdomain", "hostname", "proto", "remotePort")
+ONLY_PORT_FORM = ("httpauth", "subdomain", "hostname", "hostHeader", "proto", "remotePort")
 LEVELS = ("FINEST", "FINE", "DEBUG", "TRACE", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 USAGE = """Usage: ngrokc [options] PORT-OR-ADDRESS

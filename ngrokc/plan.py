@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ngrokc.config import Config, inspect_address, load, server_address
 from ngrokc.flags import COMMANDS, Request
+from ngrokc.options import TunnelOptions, host_header
 from ngrokc.tunnel_spec import TunnelSpec, check_spec, split_protocols
 from ngrokc.yaml_nodes import did_you_mean
 from protocol.address import HostPort, parse_port, parse_upstream
@@ -118,13 +119,19 @@ def _from_flags(request: Request, config: Config) -> TunnelSpec:
         hostname=request.flag("hostname"),
         remote_port=_flag("remotePort", lambda: parse_port(port_text, zero=True)) if port_text else 0,
         auth=Secret(request.flag("httpauth")),
-        options=config.options,
+        options=_options(request, config),
     )
     try:
         check_spec(spec)
     except ConfigError as error:
         raise ConfigError(_in_flag_words(error.message), hint=_in_flag_words(error.hint)) from error
     return spec
+
+
+def _options(request: Request, config: Config) -> TunnelOptions:
+    if "hostHeader" not in request.given:
+        return config.options
+    return replace(config.options, host_header=_flag("hostHeader", lambda: host_header(request.flag("hostHeader"))))
 
 
 def _in_flag_words(text: str) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from ngrokc.events import ConnectionClosed, ConnectionOpened, EventBus, Notice
+from ngrokc.host_watch import HostWatch
 from ngrokc.pages import error_page
 from ngrokc.routes import Route, Routes
 from ngrokc.visitor_stream import VisitorStream
@@ -54,6 +55,7 @@ class Visitors:
         self.bus = bus
         self.spawn = spawn
         self.observer = observer
+        self.hosts = HostWatch(bus)
         self.total = 0
         self.up = 0
         self.down = 0
@@ -250,6 +252,8 @@ class Visit:
                 result.write(self._proxy_header(route.options.proxy_protocol))
         reactor = self._visitors.reactor
         relay = self._relay = Relay(reactor, self.port, result, on_end=self._ended, tap=self._tap(route))
+        if reactor.now >= route.look_at:
+            self._visitors.hosts.watch(route, relay, reactor.now)
         if self._verdict:
             relay.greet(GOOD)
             self._timer = reactor.timer(relay.greet_now)

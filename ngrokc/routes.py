@@ -6,6 +6,7 @@ as in 1.7, by the URL.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,8 +37,12 @@ class Route:
     guard: bool = False
     choices: Sequence[Address] = field(default=())
     """Where `connect_now` dials; empty when a task has to do it."""
+    look_at: float = 0.0
+    """When (the reactor's clock) `HostWatch` wants to see a connection of this route again."""
 
     def __post_init__(self) -> None:
+        if not self.web:
+            self.look_at = math.inf
         if self.upstream is not None and can_connect_now(self.upstream):
             self.choices = addresses(self.upstream)
 

@@ -15,7 +15,7 @@ import trio
 
 from ngrokc.agent import Agent, AgentSettings
 from ngrokc.event_log import log_events
-from ngrokc.events import SessionStarted, Subscription
+from ngrokc.events import EventBus, SessionStarted, Subscription
 from ngrokc.identity import Identity, identity_key, open_identity, state_directory
 from ngrokc.inspect.inspector import Inspector
 from ngrokc.observe import make_inspector, serve_inspector
@@ -123,11 +123,14 @@ class Shell:
             plain = looks is not None and not (looks.screen or looks.bare or looks.as_json)
             nursery.start_soon(serve_inspector, self.inspector, agent, looks.write if looks and plain else None)
         if looks is not None and looks.screen:
-            nursery.start_soon(self._screen, Screen(agent, self.inspector, stop.cancel))
+            nursery.start_soon(self._screen, Screen(agent, self.inspector, stop.cancel), agent.events)
 
-    async def _screen(self, screen: Screen) -> None:
+    async def _screen(self, screen: Screen, bus: EventBus) -> None:
         try:
-            await screen.run()
+            with bus.subscribe(visitors=False) as events:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(screen.follow, events)
+                    await screen.run()
         finally:
             self.screen_over.set()
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 import trio
 
+from ngrokc.events import Notice, Subscription
 from ngrokc.inspect.inspector import Inspector
 from ngrokc.inspect.mask import mask_text_target
 from ngrokc.inspect.model import Exchange
@@ -28,6 +29,7 @@ from ngrokc.version import VERSION
 FRAME: Final = 0.2  # seconds between frames: live to the eye, a percent of a processor
 REQUESTS: Final = 50
 MESSAGE_STAYS: Final = 3.0
+NOTICE_STAYS: Final = 120.0  # time to read it, open the editor and copy a word
 
 
 class HasStatus(Protocol):
@@ -44,6 +46,8 @@ class Screen:
         self._colour = not os.environ.get("NO_COLOR")
         self._message = ""
         self._message_until = 0.0
+        self._notice = ""
+        self._notice_until = 0.0
         self._qr = -1
         self._copied = -1
         self._page: Path | None = None
@@ -70,6 +74,12 @@ class Screen:
         """A line for a moment."""
         self._message, self._message_until = text, time.monotonic() + MESSAGE_STAYS
 
+    async def follow(self, events: Subscription) -> None:
+        """Show what a person should read, until the events end."""
+        async for event in events:
+            if isinstance(event, Notice) and event.level in ("warning", "error"):
+                self._notice, self._notice_until = event.message, time.monotonic() + NOTICE_STAYS
+
     # -- what there is to see
     def picture(self) -> Picture:
         status = self._agent.status()
@@ -90,6 +100,7 @@ class Screen:
             requests=self._requests(),
             missed=0 if inspector is None else inspector.store.counts.missed,
             message=self._message if time.monotonic() < self._message_until else "",
+            notice=self._notice if time.monotonic() < self._notice_until else "",
             qr=urls[self._qr % len(urls)] if self._qr >= 0 and urls else "",
         )
 

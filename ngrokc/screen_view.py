@@ -6,6 +6,7 @@ Text from servers and visitors is escaped before it is measured, so nothing in i
 from __future__ import annotations
 
 import io
+import textwrap
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from protocol.link.logs import clean
 
 LABEL: Final = 14
 MIN_PATH: Final = 8
+NOTICE_ROWS: Final = 3
 STATE_STYLE: Final = {"online": "bold green", "connecting": "cyan", "reconnecting": "bold red", "closed": "red"}
 
 
@@ -42,7 +44,8 @@ class RequestLine:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything on the screen. `percentiles`: p50, p90, p95, p99 in seconds, None before there are any."""
+    """Everything on the screen. `percentiles`: p50, p90, p95, p99 in seconds, None before there are any. `message` is for a
+    moment, `notice` something to read and act upon."""
 
     state: str
     reason: str
@@ -57,6 +60,7 @@ class Picture:
     requests: tuple[RequestLine, ...]
     missed: int = 0
     message: str = ""
+    notice: str = ""
     qr: str = ""
 
 
@@ -69,6 +73,7 @@ def render(picture: Picture, width: int, height: int, *, colour: bool) -> list[s
         most = max(1, height - len(lines) - 1 - (4 if picture.requests else 0))
         lines += _tunnels(picture, most)
         lines += _connections(picture, width)
+        lines += _notice(picture, width)
         lines += _requests(picture, width, height - len(lines))
     return [_ansi(line, width, colour) for line in lines[:height]]
 
@@ -131,6 +136,12 @@ def _connections(picture: Picture, width: int) -> list[Text]:
         names = zip(("p50", "p90", "p95", "p99"), picture.percentiles, strict=True)
         text.append("  " + "  ".join(f"{name} {seconds_text(value)}" for name, value in names), "dim")
     return [_labelled("Connections", text)]
+
+
+def _notice(picture: Picture, width: int) -> list[Text]:
+    """In full where it can be: it may be a line to copy."""
+    rows = textwrap.wrap(clean(picture.notice), max(1, width - LABEL), max_lines=NOTICE_ROWS, placeholder=" ...")
+    return [_labelled("" if number else "Notice", Text(row, "yellow")) for number, row in enumerate(rows)]
 
 
 def seconds_text(seconds: float) -> str:

@@ -85,6 +85,22 @@ class _Flow:
         self._source.on_readable = self.pump
         self._sink.on_writable = self.pump
 
+    def show_first(self, look: Callable[[memoryview], bool]) -> None:
+        """See `Relay.show_first`."""
+        tap = self._tap
+
+        def first(data: memoryview) -> None:
+            more = False
+            try:
+                more = look(data)
+            finally:
+                if not more:
+                    self._tap = tap
+                if tap is not None:
+                    tap(data)
+
+        self._tap = first
+
     def over(self) -> None:
         """Nothing comes in this direction any more."""
         self._ended = True
@@ -280,6 +296,11 @@ class Relay:
         """Before `start`: bytes for the visitor that leave in one write with the upstream's first ones, or its end. They
         are neither counted nor shown to the tap."""
         self._down.greeting = greeting
+
+    def show_first(self, look: Callable[[memoryview], bool]) -> None:
+        """Before `start`: `look` is shown what comes first from the upstream, until it says False; from then on the relay is
+        as without it. Like a tap it must not raise and copies what it keeps."""
+        self._down.show_first(look)
 
     def start(self) -> None:
         """Begin, within a turn or from a task."""

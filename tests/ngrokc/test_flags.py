@@ -26,6 +26,7 @@ from ngrokc.flags import Request, understand, usage
         ("start-all", "start-all", (), {}),
         ("-httpauth=a:b=c 80", "port", ("80",), {"httpauth": "a:b=c"}),
         ("-subdomain= 80", "port", ("80",), {"subdomain": ""}),
+        ("-hostHeader=rewrite 80", "port", ("80",), {"hostHeader": "rewrite"}),
         ("-proto tcp -remotePort=22 22", "port", ("22",), {"proto": "tcp", "remotePort": "22"}),
         ("-- 80", "port", ("80",), {}),
         ("help", "help", (), {}),

@@ -34,6 +34,13 @@ def test_the_port_form_drops_the_file_s_tunnels(tmp_path: Path) -> None:
     assert (spec.protocols, spec.remote_port) == (("tcp",), 2222)
 
 
+def test_the_host_header_of_the_port_form(tmp_path: Path) -> None:
+    (spec,) = plan(tmp_path, "-hostHeader=rewrite 5173").tunnels
+    assert spec.wire_options("http") == {"host_header": "127.0.0.1:5173"}
+    (spec,) = plan(tmp_path, "5173").tunnels
+    assert spec.wire_options("http") == {}
+
+
 def test_precedence(tmp_path: Path) -> None:
     assert plan(tmp_path, "80", NGROK_AUTHTOKEN="envtoken").config.token.reveal() == "envtoken"
     found = plan(tmp_path, "-authtoken=flagtoken -server=other:1 -inspectAddr=disabled 80", NGROK_AUTHTOKEN="envtoken")
@@ -72,6 +79,7 @@ def test_proxies(tmp_path: Path) -> None:
         ("-pin=zz 80", FILE, "-pin"),
         ("-proto=udp 80", FILE, "-proto"),
         ("-remotePort=x -proto=tcp 80", FILE, "-remotePort"),
+        ("-hostHeader=a/b 80", FILE, "-hostHeader"),
         ("-remotePort=5 80", FILE, "-remotePort is for tcp"),
         ("-httpauth=me 80", FILE, "-httpauth must"),
         ("-ca=/nonexistent/ca.pem 80", FILE, "CA file"),

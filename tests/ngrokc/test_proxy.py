@@ -343,3 +343,32 @@ async def test_a_program_that_closes_its_visitor_after_the_agents_end_is_not_cou
             assert isinstance(events.take(), ConnectionClosed)
             assert events.take() is None
         assert b.visitors.active == 0
+
+
+BLOCKED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 19\r\n\r\nInvalid Host header"
+
+
+@pytest.mark.parametrize("inspect", [True, False])
+@pytest.mark.parametrize("verdict", [True, False])
+async def test_a_service_that_does_not_know_the_host_name_is_noticed_once(verdict: bool, inspect: bool) -> None:
+    async with bench() as b:
+        b.route().options = TunnelOptions(inspect=inspect)
+        with b.visitors.bus.subscribe(visitors=False) as events, trio.fail_after(5):
+            for _ in range(2):
+                async with b.visit(START, verdict=verdict) as visitor, await b.service.accept() as service:
+                    await service.send_all(BLOCKED[:20])
+                    await trio.testing.wait_all_tasks_blocked()
+                    await service.send_all(BLOCKED[20:])
+                    answer = b""
+                    while not answer.endswith(BLOCKED):
+                        answer += await visitor.receive_some()
+                    assert answer == (GOOD if verdict else b"") + BLOCKED
+            await trio.testing.wait_all_tasks_blocked()
+            notice = events.take()
+            assert isinstance(notice, Notice)
+            assert notice.message.startswith(
+                "t: webpack-dev-server refuses the host name t; add `host_header: rewrite`"
+            )
+            assert events.take() is None
+        seen = b"".join(data for kind, data in b.recorder.seen if kind == "down")
+        assert seen == (BLOCKED * 2 if inspect else b"")

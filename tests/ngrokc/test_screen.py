@@ -19,9 +19,10 @@ from contextlib import contextmanager
 import pyte
 import pytest
 
+from ngrokc.events import Notice
 from ngrokc.inspect.model import Exchange
-from ngrokc.screen import request_line
-from tests.kit.inspection import Bench
+from ngrokc.screen import Screen, request_line
+from tests.kit.inspection import Bench, FakeAgent
 
 WAIT = 20.0
 
@@ -136,6 +137,17 @@ def test_no_color() -> None:
     with window(80, 24, NO_COLOR="1") as it:
         it.shows("302")
         assert not re.search(rb"\x1b\[(?:[0-9]+;)*[349][0-7]m", it.raw)
+
+
+async def test_what_a_person_should_read_stays_on_the_screen() -> None:
+    agent = FakeAgent()
+    screen = Screen(agent, None, lambda: None)
+    with agent.events.subscribe() as events:
+        agent.events.publish(Notice("warning", "read this"))
+        agent.events.publish(Notice("info", "not this"))
+        agent.events.close()
+        await screen.follow(events)
+    assert screen.picture().notice == "read this"
 
 
 def test_a_line_for_each_state() -> None:

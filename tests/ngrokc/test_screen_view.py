@@ -16,7 +16,7 @@ DANGER = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u
 def picture(text: str = "x", count: int = 3) -> Picture:
     line = RequestLine("10:00:00", text, text, 200, text, "5 ms")
     return Picture("online", text, text, text, 0.1, text, (TunnelLine(text, text, "online"),) * count, 1, 1,
-                   (0.1, 0.2, 0.3, 0.4), (line,) * count, 5, text)  # fmt: skip
+                   (0.1, 0.2, 0.3, 0.4), (line,) * count, 5, text, text * 4)  # fmt: skip
 
 
 @given(st.text(max_size=60), st.integers(20, 140), st.integers(4, 50), st.integers(0, 30), st.booleans())
@@ -29,6 +29,14 @@ def test_any_text_stays_within_its_window_and_moves_nothing(
         plain = CONTROL.sub("", line)
         assert not DANGER.search(plain)
         assert cell_len(plain) <= width
+
+
+def test_a_notice_is_shown_in_full_where_it_can_be() -> None:
+    shown = render(replace(picture(), notice="add `host_header: rewrite` to the tunnel " * 2), 60, 24, colour=False)
+    rows = [CONTROL.sub("", line) for line in shown]
+    first = next(number for number, row in enumerate(rows) if row.startswith("Notice        add `host_header"))
+    assert rows[first + 1].startswith(" " * 14)
+    assert not any(row.startswith("Notice") for row in render(replace(picture(), notice=""), 60, 24, colour=False))
 
 
 def test_a_code() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
@@ -78,7 +78,12 @@ class Joined:
 
 @contextlib.asynccontextmanager
 async def joined(
-    kind: str, ports: str = "plain", *, tap: Recorder | None = None, idle: float | None = None
+    kind: str,
+    ports: str = "plain",
+    *,
+    tap: Recorder | None = None,
+    idle: float | None = None,
+    first: Callable[[memoryview], bool] | None = None,
 ) -> AsyncIterator[Joined]:
     near: tuple[Port, Port] = await PAIRS[ports]()
     far: tuple[Port, Port] = await PAIRS["plain"]()
@@ -90,6 +95,8 @@ async def joined(
         both = Joined(reactor, near[1].stream(), far[1].stream(), relay)
         both.far = near[1]
         ends.append(both)
+        if first is not None:
+            relay.show_first(first)
         relay.start()
         yield both
         relay.abort("the test is over")
@@ -202,6 +209,28 @@ async def test_a_broken_tap_is_left_alone_and_traffic_goes_on(kind: str) -> None
     async with joined(kind, tap=BrokenTap()) as both:
         await send_and_end(both.visitor, BIG[:100_000])
         assert await receive_all(both.upstream) == BIG[:100_000]
+
+
+@on_both
+@pytest.mark.parametrize("broken", [False, True])
+async def test_what_comes_first_is_shown_until_it_is_enough(kind: str, broken: bool) -> None:
+    tap, seen = Recorder(), bytearray()
+
+    def look(data: memoryview) -> bool:
+        seen.extend(data)
+        if broken:
+            raise RuntimeError("a defect of who looks")
+        return len(seen) < 4
+
+    async with joined(kind, tap=tap, first=look) as j:
+        for piece in (b"ab", b"cd", b"ef"):
+            await j.upstream.send_all(piece)
+            assert await j.visitor.receive_some() == piece
+        await j.visitor.send_all(b"up")
+        assert await j.upstream.receive_some() == b"up"
+        assert bytes(seen) == (b"ab" if broken else b"abcd")
+        if not broken:
+            assert bytes(tap.downward) == b"abcdef"
 
 
 @on_both
