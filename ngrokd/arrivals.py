@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from ngrokd.certdir import CertificateDirectory
+from ngrokd.edge.guard import Guard
 from ngrokd.edge.http import EdgeWorld, HttpEdge
 from protocol.errors import WireError
 from protocol.link.logs import Log
@@ -23,6 +24,7 @@ from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
 from protocol.proxy_header import decode
 
+HANDSHAKE_TIMEOUT: Final = 10.0  # seconds, as for a request head
 COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about visitors turned away
 READ_BYTES: Final = 16 * 1024
 DISCARD_BYTES: Final = 64 * 1024
@@ -36,20 +38,25 @@ class Arrivals:
 
     def __init__(self, world: EdgeWorld, log: Log, certificates: CertificateDirectory | None) -> None:
         self._world = world
+        self._guard = world.guard
         self._log = log
         self._certificates = certificates
         self._complained = float("-inf")
         self._turned_away = 0
 
+    def use(self, guard: Guard | None, certificates: CertificateDirectory | None) -> None:
+        """For who arrives from now on."""
+        self._guard, self._certificates = guard, certificates
+
     def trusted(self, address: Address) -> bool:
         """Whether this is a proxy that may say who its visitor is."""
-        guard = self._world.guard
+        guard = self._guard
         return guard is not None and guard.trusts(address[0])
 
     # -- is there room
-    def enter(self, sock: socket.socket, address: Address, edge: HttpEdge) -> bool:
-        """Count the visitor; False when it was turned away, its socket is closed then."""
-        code = self._world.crowd.enter(self.source(address), sock.fileno())
+    def enter(self, sock: socket.socket, source: Hashable, edge: HttpEdge) -> bool:
+        """Count the visitor for `source`; False when it was turned away, its socket is closed then."""
+        code = self._world.crowd.enter(source, sock.fileno())
         if code is None:
             return True
         if code != "no_descriptor" and not edge.secure:
@@ -85,13 +92,14 @@ class Arrivals:
         return TlsPort(sock, context, server_side=True, choose=choose)
 
     async def receive(
-        self, sock: socket.socket, address: Address, edge: HttpEdge, *, context: ssl.SSLContext | None, timeout: float
+        self, sock: socket.socket, address: Address, edge: HttpEdge, *, source: Hashable, context: ssl.SSLContext | None
     ) -> None:
-        """A visitor that has entered, until the reactor has it: a trusted proxy's header, then (with a context) TLS."""
+        """A visitor that has entered as `source`, until the reactor has it: a trusted proxy's header, then (with a context)
+        TLS."""
         port = PlainPort(sock) if context is None else self._tls_port(sock, context)
-        source, done = self.source(address), False
+        done = False
         try:
-            with trio.move_on_after(timeout):
+            with trio.move_on_after(HANDSHAKE_TIMEOUT):
                 if self.trusted(address):
                     address, rest = await _proxy_header(sock, address)
                     _give_back(port, rest)

@@ -94,13 +94,12 @@ class CertificateDirectory:
         return changed
 
     async def watch(self) -> None:
-        """Reload when files change, for ever."""
-        before = used = await trio.to_thread.run_sync(self._state)
+        """Reload when files are not those that were loaded, for ever."""
+        before: list[tuple[Path, Signature]] | None = None
         while True:
             await trio.sleep(LOOK_EVERY)
             found = await trio.to_thread.run_sync(self._state)
-            if found == before != used:
-                used = found
+            if found == before and found != [(chain, pair.tried) for chain, pair in self._pairs.items()]:
                 await self.reload()
             before = found
 

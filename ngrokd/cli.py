@@ -96,7 +96,7 @@ def _option(field: str, flag: Flag) -> click.Option:
     else:
         metavar = flag.metavar
     default = Settings.model_fields[field].default
-    shown = "" if default in (None, "", False) else f"  [{_shown(default)}]"
+    shown = "" if not default else f"  [{_shown(default)}]"
     return click.Option(
         [f"--{flag.name}", field],
         envvar=[*flag.env, f"NGROKD_{field.upper()}"],
@@ -166,7 +166,7 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> i
 async def _serve(settings: Settings, sink: LogSink, reread: Callable[[], Settings] | None) -> int:
     notifier = Notifier(os.environ)
     server = Server(settings, sink.logger, reread=reread, notifier=notifier)
-    server.lines_dropped = lambda: sink.dropped
+    server.sink = sink
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve)

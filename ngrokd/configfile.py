@@ -27,6 +27,7 @@ OWN_KEY: Final = "config"  # the file can't name another file
 PATHS: Final = (
     "tls_crt",
     "tls_key",
+    "cert_dir",
     "state_dir",
     "registry_cache_file",
     "error_pages",

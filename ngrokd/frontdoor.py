@@ -1,6 +1,6 @@
 """From Settings to what guards the public listeners: who is trusted, how many may come, which certificates there are.
 
-Blocks (files); called before the loop serves. Raises ConfigError that names the flag.
+A reload changes all of it under way (`FrontDoor.use`).
 """
 
 from __future__ import annotations
@@ -14,29 +14,54 @@ from ngrokd.certdir import CertificateDirectory
 from ngrokd.edge.crowd import Crowd, CrowdLimits, descriptor_ceiling
 from ngrokd.edge.guard import Guard, GuardRules
 from ngrokd.settings import Settings
+from protocol.errors import ConfigError
 from protocol.link.logs import Log
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FrontDoor:
-    """`guard` is None where nothing is asked of a request, `certificates` without -certDir."""
+    """`guard` is None while nothing was ever asked of a request; `clock` is that of the request rates, in seconds."""
 
     guard: Guard | None
     crowd: Crowd
-    certificates: CertificateDirectory | None
+    clock: Callable[[], float]
+
+    def use(self, settings: Settings) -> None:
+        """Other limits, other trust. Whoever has come stays, and counts where it was counted. A guard that is there
+        stays too: it remembers rates, and visitors that a trusted proxy has brought still belong to somebody."""
+        rules = guard_rules(settings)
+        if self.guard is not None:
+            self.guard.rules = rules
+        elif rules:
+            self.guard = Guard(rules, self.clock)
+        self.crowd.use(crowd_limits(settings, self.crowd.limits.descriptors))
 
 
-def open_front_door(settings: Settings, log: Log, clock: Callable[[], float] = time.monotonic) -> FrontDoor:
-    """`clock` is that of the request rates, in seconds."""
-    rules = GuardRules(settings.trusted_proxies, settings.visitor_rate, settings.max_body)
-    limits = CrowdLimits(
-        settings.max_visitors, settings.max_visitors_per_address, descriptor_ceiling(raise_descriptor_limit())
-    )
-    certificates = None
-    if settings.cert_dir is not None:
-        certificates = CertificateDirectory(settings.cert_dir, log)
-        certificates.load(strict=True)
-    return FrontDoor(Guard(rules, clock) if rules else None, Crowd(limits), certificates)
+def open_front_door(settings: Settings, clock: Callable[[], float] = time.monotonic) -> FrontDoor:
+    """Raises the limit on descriptors, too."""
+    rules = guard_rules(settings)
+    limits = crowd_limits(settings, descriptor_ceiling(raise_descriptor_limit()))
+    return FrontDoor(Guard(rules, clock) if rules else None, Crowd(limits), clock)
+
+
+def guard_rules(settings: Settings) -> GuardRules:
+    return GuardRules(settings.trusted_proxies, settings.visitor_rate, settings.max_body)
+
+
+def crowd_limits(settings: Settings, descriptors: int) -> CrowdLimits:
+    return CrowdLimits(settings.max_visitors, settings.max_visitors_per_address, descriptors)
+
+
+def open_certificates(settings: Settings, log: Log) -> CertificateDirectory | None:
+    """What -certDir names, loaded (blocks); None without it. Raises ConfigError, OSError."""
+    if settings.cert_dir is None:
+        return None
+    found = CertificateDirectory(settings.cert_dir, log)
+    try:
+        found.load(strict=True)
+    except ValueError as error:
+        raise ConfigError(f"-certDir: a certificate can't be read: {error}", hint="it must be PEM") from error
+    return found
 
 
 def raise_descriptor_limit() -> int:

@@ -16,6 +16,7 @@ import trio
 
 from ngrokd.arrivals import Arrivals
 from ngrokd.certdir import CertificateDirectory
+from ngrokd.edge.guard import Guard
 from ngrokd.edge.http import EdgeWorld, HttpEdge
 from ngrokd.edge.pages import Pages
 from ngrokd.tunnel import Tunnel
@@ -23,7 +24,6 @@ from protocol.link.listener import Listener
 from protocol.link.logs import Log
 from protocol.link.plain import PlainPort
 
-HANDSHAKE_TIMEOUT = 10.0  # seconds, as for a request head
 COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
 
 
@@ -47,11 +47,15 @@ class PublicEdges:
         """Visitors that are connected."""
         return sum(len(edge.visitors) for edge in self._edges.values())
 
-    def use(self, context: ssl.SSLContext, pages: Pages) -> None:
-        """Another certificate from the next handshake on, other error pages at once."""
+    def use(
+        self, context: ssl.SSLContext, pages: Pages, guard: Guard | None, certificates: CertificateDirectory | None
+    ) -> None:
+        """Other certificates from the next handshake on, other rules and error pages from the next request on. Whether a
+        proxy is trusted is settled when it connects."""
         self._context = context
+        self._arrivals.use(guard, certificates)
         for edge in self._edges.values():
-            edge.pages = pages
+            edge.use(pages, guard)
 
     @property
     def edges(self) -> list[HttpEdge]:
@@ -65,19 +69,19 @@ class PublicEdges:
         arrivals = self._arrivals
 
         def plain(port: PlainPort, address: tuple[str, int]) -> None:
-            if not arrivals.enter(port.sock, address, edge):
+            source = arrivals.source(address)
+            if not arrivals.enter(port.sock, source, edge):
                 return
             if arrivals.trusted(address):
-                handshakes.start_soon(
-                    partial(arrivals.receive, context=None, timeout=HANDSHAKE_TIMEOUT), port.sock, address, edge
-                )
+                handshakes.start_soon(partial(arrivals.receive, source=source, context=None), port.sock, address, edge)
                 return
             port.attach(reactor)
-            edge.serve(port, address, source=arrivals.source(address))
+            edge.serve(port, address, source=source)
 
         def secure(port: PlainPort, address: tuple[str, int]) -> None:
-            if arrivals.enter(port.sock, address, edge):
-                receive = partial(arrivals.receive, context=self._context, timeout=HANDSHAKE_TIMEOUT)
+            source = arrivals.source(address)
+            if arrivals.enter(port.sock, source, edge):
+                receive = partial(arrivals.receive, source=source, context=self._context)
                 handshakes.start_soon(receive, port.sock, address, edge)
 
         listener = Listener(reactor, sock, secure if scheme == "https" else plain, self._exhausted)

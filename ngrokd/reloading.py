@@ -1,5 +1,5 @@
-"""Changing settings, certificate and error pages while the server runs: asked for (SIGHUP, the operator) or because a file
-has changed.
+"""Changing settings, certificates, limits, logs and error pages while the server runs: asked for (SIGHUP, the operator) or
+because a file has changed.
 
 Everything new is read and checked first; only then is anything changed, in one step. What is wrong is said with its place,
 and the old state serves on. A file is looked at twice a second and must have been the same at two looks, so that a pair
@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
 from ngrokd import certs
+from ngrokd.certdir import CertificateDirectory
 from ngrokd.certs import ServerCertificate
 from ngrokd.edge.pages import Pages
+from ngrokd.json_lines import check_target
 from ngrokd.settings import Settings, flags
 from protocol.errors import Fault
 from protocol.link.logs import Log
 
 LOOK_EVERY: Final = 0.5  # seconds
-LIVE: Final = frozenset({"grace", "tcp_ports", "tls_crt", "tls_key", "error_pages"})
+LIVE: Final = frozenset({
+    "grace", "tcp_ports", "open", "tls_crt", "tls_key", "cert_dir", "error_pages", "access_log", "audit_log", "log_level",
+    "trusted_proxies", "max_visitors", "max_visitors_per_address", "visitor_rate", "max_body",
+})  # fmt: skip
 """Fields of Settings that may change under way; the others wait for the next start."""
 
 Signature = tuple[object, ...]
@@ -38,8 +43,17 @@ class Fresh:
     certificate: ServerCertificate
     context: ssl.SSLContext
     pages: Pages
+    certificates: CertificateDirectory | None
     pending: tuple[str, ...] = ()
     """Flags whose new value waits for the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a reload has done, in flags' names and words: what is in use now, and flags that need a restart."""
+
+    applied: list[str] = field(default_factory=list)
+    restart: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,7 @@ class Sources:
 
     settings: Callable[[], Settings]
     certificate: Callable[[Settings], ServerCertificate]
+    certificates: Callable[[Settings], CertificateDirectory | None]
 
 
 class Reloader:
@@ -60,20 +75,30 @@ class Reloader:
         self._log = log
         self._lock = trio.Lock()
         self._contents = contents(now)
+        self._watching = trio.CancelScope()
 
-    async def reload(self) -> list[str]:
-        """Read all again; what has changed, in words. Raises ConfigError (or OSError); then nothing has."""
+    async def reload(self) -> Changes:
+        """Read all again; what has changed. Raises ConfigError (or OSError); then nothing has."""
         async with self._lock:
             fresh, found = await trio.to_thread.run_sync(self._read)
-            changed = [*_settings_changed(self.now, fresh), *_files_changed(self._contents, found)]
+            changes = Changes(_settings_changed(self.now, fresh), list(fresh.pending))
+            changes.applied.extend(_files_changed(self._contents, found))
             self._use(fresh)
-            self.now, self._contents = fresh, found
-        self._log.info("configuration read again", changed=", ".join(changed) or "nothing")
-        return changed
+            before, self.now, self._contents = self.now, fresh, found
+            if fresh.certificates is not before.certificates:
+                self._watching.cancel()
+            elif fresh.certificates is not None:
+                changes.applied.extend(await fresh.certificates.reload())
+        waiting = {"restart": ", ".join(changes.restart)} if changes.restart else {}
+        self._log.info("configuration read again", changed=", ".join(changes.applied) or "nothing", **waiting)
+        return changes
 
     def _read(self) -> tuple[Fresh, dict[str, object]]:
+        before = self.now
         read = self._sources.settings()
-        fresh = load(merged(self.now.settings, read), self._sources, pending(self.now.settings, read))
+        settings = merged(before.settings, read)
+        kept = before.certificates if settings.cert_dir == before.settings.cert_dir else None
+        fresh = load(settings, self._sources, kept, pending(before.settings, read))
         return fresh, contents(fresh)
 
     async def try_reload(self, why: str) -> bool:
@@ -91,6 +116,16 @@ class Reloader:
         else:
             return True
         return False
+
+    async def watch_certificates(self) -> None:
+        """The same for the directory of certificates, whichever it is, for ever."""
+        while True:
+            directory = self.now.certificates
+            with trio.CancelScope() as self._watching:
+                if directory is None:
+                    await trio.sleep_forever()
+                else:
+                    await directory.watch()
 
     async def watch(self) -> None:
         """Reload when a file has changed, for ever."""
@@ -110,10 +145,20 @@ class Reloader:
         return [*found, *_templates(settings)]
 
 
-def load(settings: Settings, sources: Sources, waiting: tuple[str, ...] = ()) -> Fresh:
-    """Certificate, TLS context and pages for `settings` (blocking). Raises ConfigError, OSError."""
+def load(
+    settings: Settings,
+    sources: Sources,
+    kept: CertificateDirectory | None = None,
+    waiting: tuple[str, ...] = (),
+) -> Fresh:
+    """Certificates, TLS context and pages for `settings` (blocking); `kept` is a directory that is read already. Raises
+    ConfigError, OSError."""
+    for target, flag in ((settings.access_log, "accessLog"), (settings.audit_log, "auditLog")):
+        check_target(target, flag)
     certificate = sources.certificate(settings)
-    return Fresh(settings, certificate, certs.server_context(certificate), Pages(settings.error_pages), waiting)
+    directory = kept or sources.certificates(settings)
+    context = certs.server_context(certificate)
+    return Fresh(settings, certificate, context, Pages(settings.error_pages), directory, waiting)
 
 
 def merged(now: Settings, read: Settings) -> Settings:
@@ -131,8 +176,7 @@ def pending(now: Settings, read: Settings) -> tuple[str, ...]:
 def _settings_changed(before: Fresh, after: Fresh) -> list[str]:
     names = flags()
     old, new = before.settings, after.settings
-    live = [names[name].name for name in sorted(LIVE) if getattr(old, name) != getattr(new, name)]
-    return [*live, *(f"{name} (at the next start)" for name in after.pending)]
+    return [names[name].name for name in sorted(LIVE) if getattr(old, name) != getattr(new, name)]
 
 
 def _files_changed(before: dict[str, object], after: dict[str, object]) -> list[str]:

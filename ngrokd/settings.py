@@ -171,6 +171,10 @@ class Settings(BaseModel):
     access_log: Annotated[
         str, Flag("accessLog", "file (or stdout) for a line of JSON about each exchange; off by default", "TARGET")
     ] = ""
+    audit_log: Annotated[
+        str,
+        Flag("auditLog", "file for a line of JSON about each administrative change and refused login", "TARGET"),
+    ] = ""
     log: Annotated[str, Flag("log", "stdout, none or a file", "TARGET")] = "stdout"
     log_level: Annotated[str, Flag("log-level", "DEBUG, INFO, WARNING or ERROR", "LEVEL")] = "INFO"
     log_format: Annotated[LogFormat, Flag("logFormat", "auto, console or json", "FORMAT")] = LogFormat.AUTO

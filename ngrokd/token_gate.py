@@ -26,9 +26,9 @@ _NOBODY = "0" * 64  # compared with when there is no such token, so that both ta
 Used = Callable[[str, float, str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenGate:
-    """See the module. `used(token id, when, address)` is told of each login with a token."""
+    """See the module. `used(token id, when, address)` is told of each login with a token; `open` may change under way."""
 
     store: Store
     domain: str

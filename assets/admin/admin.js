@@ -225,7 +225,11 @@ $("name-form").addEventListener("submit", async (event) => {
 });
 $("reload").addEventListener("click", async () => {
   const found = await act("POST", "/api/reload");
-  if (found) notice(found.changed.length ? `Changed: ${found.changed.join(", ")}` : "Nothing has changed.", true);
+  if (!found) return;
+  const said = [];
+  if (found.changed.length) said.push(`Changed: ${found.changed.join(", ")}.`);
+  if (found.restart.length) said.push(`Only with a restart: ${found.restart.join(", ")}.`);
+  notice(said.join(" ") || "Nothing has changed.", true);
 });
 $("drain").addEventListener("click", async () => {
   if (await ask("Stop the server?", "No new visitors; what runs may finish, then the process ends.", "Stop it")) await act("POST", "/api/drain");

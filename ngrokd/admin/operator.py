@@ -22,6 +22,7 @@ from ngrokd.admin.books import Books
 from ngrokd.admin.house import House
 from ngrokd.admin.meters import Meters
 from ngrokd.admin.rates import Counts, Rates
+from ngrokd.reloading import Changes
 from ngrokd.session import Session
 from ngrokd.tunnel import Tunnel
 from protocol.errors import Blame, Fault
@@ -38,7 +39,7 @@ class Levers:
     """What the server lets an operator pull. `reload` gives what changed, or raises ConfigError."""
 
     drain: Callable[[], None]
-    reload: Callable[[], Awaitable[list[str]]]
+    reload: Callable[[], Awaitable[Changes]]
     dismiss: Callable[[Session, str], None]
 
 
@@ -194,10 +195,11 @@ class Operator:
         self.levers.drain()
 
     async def reload(self, *, by: str) -> Json:
-        """Read the configuration again. Raises ConfigError; then everything is as before."""
-        changed = await self.levers.reload()
-        self._changed("reload", by=by, changed=", ".join(changed))
-        return {"changed": changed}
+        """Read the configuration again: what is in use now, and the flags that need a restart. Raises ConfigError; then
+        everything is as before."""
+        changes = await self.levers.reload()
+        self._changed("reload", by=by, changed=", ".join(changes.applied))
+        return {"changed": changes.applied, "restart": changes.restart}
 
     @property
     def books(self) -> Books:

@@ -111,8 +111,7 @@ def drain(settings: Settings, /, *, as_json: bool) -> None:
 def reload(settings: Settings, /, *, as_json: bool) -> None:
     """Have the server read its configuration file, certificate and templates again."""
     answer = running(settings, "reload")
-    changed = ", ".join(answer["changed"]) or "nothing has changed"
-    click.echo(words.as_json(answer) if as_json else changed)
+    click.echo(words.as_json(answer) if as_json else words.reloaded(answer))
 
 
 COMMANDS: tuple[click.Command, ...] = (status, sessions, tunnels, kick, drain, reload)

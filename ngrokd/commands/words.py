@@ -94,6 +94,14 @@ def reservations(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def reloaded(answer: Mapping[str, Any]) -> str:
+    """What a reload has done."""
+    lines = ["changed: " + ", ".join(answer["changed"])] if answer["changed"] else []
+    if waiting := answer["restart"]:
+        lines.append(f"only with a restart (or -takeOver): {', '.join(waiting)}")
+    return "\n".join(lines) or "nothing has changed"
+
+
 def client_set_up(answer: Mapping[str, Any], heading: str) -> str:
     """A token and what to do with it. The token is kept off command lines, which other users of a machine can read."""
     token, server = answer["token"], answer["server"]

@@ -42,6 +42,12 @@ class Crowd:
         """By code, since the start."""
         self._counts: Counter[Hashable] = Counter()
 
+    def use(self, limits: CrowdLimits) -> None:
+        """Other limits from the next visitor on. Who came while nobody counted by address is not counted later either."""
+        if not limits.of_one:
+            self._counts.clear()  # those who leave from now on are counted for nobody
+        self.limits = limits
+
     def source(self, address: str) -> Hashable:
         """Whom a connection from `address` counts for (IPv6: the /64); None where nobody asks."""
         return source_of(parse_address(address)) if self.limits.of_one else None

@@ -52,21 +52,21 @@ class Origin(NamedTuple):
 
 
 class Proxy(NamedTuple):
-    """A trusted proxy's end of a connection; `secure`: it came by https itself."""
+    """A trusted proxy's end of a connection; `secure`: it came by https itself. `by`: the list that said so."""
 
     host: str
     port: int
     secure: bool
+    by: AddressList
 
 
 class Guard:
-    """One for all edges. `clock` gives seconds."""
+    """One for all edges. `clock` gives seconds; `rules` may be others at any time."""
 
-    __slots__ = ("_buckets", "_clock", "max_body", "rules")
+    __slots__ = ("_buckets", "_clock", "rules")
 
     def __init__(self, rules: GuardRules, clock: Callable[[], float]) -> None:
         self.rules = rules
-        self.max_body = rules.max_body
         self._clock = clock
         self._buckets: dict[Hashable, tuple[float, float]] = {}  # source -> requests left, when
 
@@ -79,18 +79,23 @@ class Guard:
 
     def proxy(self, address: tuple[str, int], secure: bool) -> Proxy | None:
         """The other end of a connection, when it is trusted."""
-        return Proxy(*address, secure) if self.trusts(address[0]) else None
+        return Proxy(*address, secure, self.rules.trusted) if self.trusts(address[0]) else None
 
     def consider(self, visitor: VisitorConnection, request: RequestHead) -> Denial | None:
         """Settle whom `request` is from, in the visitor's `address` and `secure`; whether it may pass."""
         proxy = visitor.proxy
         if proxy is not None:
-            origin = self.origin(request, proxy.host, secure=proxy.secure)
+            origin = self._origin_behind(proxy, request)
             if origin.address != visitor.address[0]:
                 visitor.slot.close()  # a proxy's connection carries many visitors, a stream to the agent carries one
                 visitor.address = (origin.address, proxy.port if origin.address == proxy.host else 0)
             visitor.secure = origin.secure
         return self.admit(visitor.address[0], request)
+
+    def _origin_behind(self, proxy: Proxy, request: RequestHead) -> Origin:
+        if proxy.by is self.rules.trusted or self.trusts(proxy.host):
+            return self.origin(request, proxy.host, secure=proxy.secure)
+        return Origin(proxy.host, proxy.secure)  # a reload has taken it off the list
 
     def origin(self, request: RequestHead, peer: str, *, secure: bool) -> Origin:
         """The visitor behind the trusted `peer`: in X-Forwarded-For (else Forwarded, RFC 7239) the last one that is no
@@ -129,7 +134,8 @@ class Guard:
 
     def admit(self, address: str, request: RequestHead) -> Denial | None:
         """Whether one more request from `address` may pass."""
-        if self.max_body and request.length > self.max_body:
+        most = self.rules.max_body
+        if most and request.length > most:
             return _TOO_LARGE
         return self._count(source_of(parse_address(address))) if self.rules.rate else None
 

@@ -66,7 +66,7 @@ class HttpEdge:
         self.registry = world.registry
         self.observer = world.observer
         self.guard = world.guard
-        self.max_body = world.guard.max_body if world.guard is not None else 0
+        self.max_body = world.guard.rules.max_body if world.guard is not None else 0
         self._on_refused = world.on_refused
         self.crowd = world.crowd
         self.scheme = scheme
@@ -101,6 +101,12 @@ class HttpEdge:
                 self.crowd.leave(source)
         if self.room is not None:
             self.room.leave(visitor)
+
+    def use(self, pages: Pages, guard: Guard | None) -> None:
+        """Other error pages and rules from the next request on."""
+        self.pages = pages
+        self.guard = guard
+        self.max_body = guard.rules.max_body if guard is not None else 0
 
     # -- ending
     def drain(self) -> None:

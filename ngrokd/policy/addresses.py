@@ -32,6 +32,13 @@ class AddressList:
             self._starts[version] = [int(network.network_address) for network in merged]
             self._ends[version] = [int(network.broadcast_address) for network in merged]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same addresses, however they were written."""
+        return isinstance(other, AddressList) and (self._starts, self._ends) == (other._starts, other._ends)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._starts[4] + self._starts[6]))
+
     def __contains__(self, address: Address) -> bool:
         starts = self._starts[address.version]
         number = int(address)

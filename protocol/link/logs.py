@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -117,7 +118,8 @@ def _margin(_logger: object, _method: str, event: MutableMapping[str, Any]) -> M
 class LineWriter:
     """A bounded queue and a thread that empties it into `file`. Calling it never blocks and never raises.
 
-    It closes the file it was given only when `owns` says so; `close` waits at most two seconds for what is queued.
+    It closes the file it was given only when `owns` says so; `close` waits at most two seconds for what is queued. With a
+    `path` the file can be opened anew, for tools that move logs away.
     """
 
     def __init__(
@@ -128,19 +130,21 @@ class LineWriter:
         complain: Callable[[str], None],
         limit: int = QUEUE_LINES,
         gap: Callable[[int], str] | None = None,
+        path: Path | None = None,
     ) -> None:
         """`complain` hears of a file that can't be written, once in COMPLAIN_EVERY; `gap` makes the line that says how
-        many are missing."""
+        many are missing. `path` is that of `file`, which it owns then."""
         self.dropped = 0
         self._gap = gap or _console_gap
         self._complained = float("-inf")
         self._file = file
-        self._owns = owns
+        self._path = path
+        self._owns = owns or path is not None
         self._complain = complain
         self._limit = limit
         self._lines: deque[str] = deque()
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing = self._reopening = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -153,29 +157,55 @@ class LineWriter:
             self._lines.append(line)
             self._wake.notify()
 
-    def close(self) -> None:
+    def reopen(self) -> None:
+        """Open the path anew, after what is queued; a file that can't be opened is complained of and the old one used on.
+        Returns at once."""
+        with self._wake:
+            self._reopening = self._path is not None
+            self._wake.notify()
+
+    def end(self) -> None:
+        """No more lines: the thread writes what is queued and lets the file go. Returns at once."""
         with self._wake:
             self._closing = True
             self._wake.notify()
+
+    def close(self) -> None:
+        """The same, and wait for it for two seconds at most."""
+        self.end()
         self._thread.join(2.0)
 
     def _run(self) -> None:
         reported = 0
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._lines or self._closing)
+                self._wake.wait_for(lambda: self._lines or self._closing or self._reopening)
                 batch = list(self._lines)
                 self._lines.clear()
                 dropped, self_closing = self.dropped, self._closing
+                reopening, self._reopening = self._reopening, False
             if dropped > reported:
                 batch.append(self._gap(dropped - reported))
                 reported = dropped
             self._put(batch)
+            if reopening:
+                self._open_anew()
             if self_closing:
                 break
         if self._owns:
             with contextlib.suppress(OSError, ValueError):
                 self._file.close()
+
+    def _open_anew(self) -> None:
+        assert self._path is not None
+        try:
+            fresh = open_file(self._path)
+        except OSError as error:
+            self._complain(f"the log can't be opened anew, the old file is used on: {error}")
+            return
+        with contextlib.suppress(OSError, ValueError):
+            self._file.close()
+        self._file = fresh
 
     def _put(self, batch: list[str]) -> None:
         """Write a batch; a full disk costs these lines and one complaint a minute, nothing else."""
@@ -192,13 +222,30 @@ class LineWriter:
                 self._wake.wait_for(lambda: self._closing, 1.0)
 
 
+def open_file(path: Path) -> TextIO:
+    """A file to append lines to, made if need be, for its owner alone. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+
 # -- set-up
 class LogSink:
     """An open log: `logger` to write with, `close` at the end of the program (flushes, at most two seconds)."""
 
-    def __init__(self, logger: Log, writer: LineWriter | None) -> None:
+    def __init__(self, logger: Log, writer: LineWriter | None, lines: _LineLogger | None = None) -> None:
         self.logger = logger
         self._writer = writer
+        self._lines = lines
+
+    def set_level(self, level: str) -> None:
+        """Write lines of this level (one of LEVELS) and above from now on. Raises KeyError."""
+        if self._lines is not None:
+            self._lines.least = LEVELS[level.upper()]
+
+    def reopen(self) -> None:
+        """Open the file anew, if it is one: it may have been moved away. Returns at once."""
+        if self._writer:
+            self._writer.reopen()
 
     @property
     def dropped(self) -> int:
@@ -211,10 +258,11 @@ class LogSink:
 
 
 class _LineLogger:
-    """What structlog hands the finished line to."""
+    """What structlog hands the finished line to, shared by all loggers of one log; so the level lives here."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], least: int) -> None:
         self._write = write
+        self.least = least
 
     def _line(self, line: str) -> None:
         self._write(line)
@@ -232,19 +280,17 @@ def open_log(
     """
     least = LEVELS[level.upper()]
     if target == "none":
-        return LogSink(_wrap(_ignore_line, [_drop], 50), None)
+        return LogSink(_wrap(_LineLogger(_ignore_line, 100), [_drop]), None)
     out = stdout or sys.stdout
-    if target == "stdout":
-        file: IO[str] = out
-    else:
-        # ours for the life of the program; LineWriter closes it
-        file = Path(target).open("a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+    path = None if target == "stdout" else Path(target)
+    file: IO[str] = out if path is None else open_file(path)  # ours for the life of the program; LineWriter closes it
     terminal = target == "stdout" and out.isatty()
     console = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and target == "stdout")
     writer = LineWriter(
-        file, owns=target != "stdout", complain=partial(_to_stderr, program), gap=_console_gap if console else _json_gap
+        file, owns=False, complain=partial(_to_stderr, program), gap=_console_gap if console else _json_gap, path=path
     )
-    return LogSink(_wrap(writer.write, _processors(console=console, colors=terminal), least), writer)
+    lines = _LineLogger(writer.write, least)
+    return LogSink(_wrap(lines, _processors(console=console, colors=terminal)), writer, lines)
 
 
 def _console_gap(count: int) -> str:
@@ -272,11 +318,28 @@ def _processors(*, console: bool, colors: bool) -> list[Processor]:
     return chain
 
 
-def _wrap(write: Callable[[str], None], processors: list[Processor], least: int) -> Log:
-    logger: Log = structlog.wrap_logger(
-        _LineLogger(write), processors=processors, wrapper_class=structlog.make_filtering_bound_logger(least)
-    )
+def _wrap(lines: _LineLogger, processors: list[Processor]) -> Log:
+    logger: Log = structlog.wrap_logger(lines, processors=processors, wrapper_class=_level_wrapper())
     return logger
+
+
+def _level_wrapper() -> type[Any]:
+    """A bound logger that asks `_LineLogger.least` at each line, where structlog's own has its level built in. A line that
+    is not wanted costs one comparison."""
+    every = structlog.make_filtering_bound_logger(0)
+
+    def method(name: str, level: int) -> Callable[..., Any]:
+        emit = getattr(every, name)
+
+        def write(self: Any, event: str, *arguments: Any, **facts: Any) -> Any:
+            if level >= self._logger.least:
+                return emit(self, event, *arguments, **facts)
+            return None
+
+        return write
+
+    levels = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50}
+    return type("LevelLogger", (every,), {name: method(name, level) for name, level in levels.items()})
 
 
 def _drop(_logger: object, _method: str, _event: MutableMapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import structlog
 import structlog.testing
 import trio
 
-from ngrokd import public
+from ngrokd import arrivals
 from ngrokd.edge.crowd import Crowd, CrowdLimits
 from ngrokd.edge.guard import Guard, GuardRules
 from ngrokd.edge.http import EdgeWorld
@@ -135,7 +135,7 @@ async def test_no_descriptor_left_for_visitors_is_a_closed_socket() -> None:
 
 
 async def test_a_handshake_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public, "HANDSHAKE_TIMEOUT", 0.05)
+    monkeypatch.setattr(arrivals, "HANDSHAKE_TIMEOUT", 0.05)
     async with edges("https", CrowdLimits(in_all=1)) as here:
         assert await everything(await here.visit()) == b""
         await here.counted(0)

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import structlog
 
-from ngrokd.frontdoor import open_front_door, raise_descriptor_limit
+from ngrokd.frontdoor import open_certificates, open_front_door, raise_descriptor_limit
 from ngrokd.settings import settings_from
 from protocol.errors import ConfigError
 
 
 def test_by_default_nothing_is_asked_and_descriptors_are_kept() -> None:
-    door = open_front_door(settings_from({}), structlog.get_logger())
+    door = open_front_door(settings_from({}))
     assert door.guard is None
-    assert door.certificates is None
+    assert open_certificates(settings_from({}), structlog.get_logger()) is None
     limits = door.crowd.limits
     assert (limits.in_all, limits.of_one) == (0, 0)
     assert 0 < limits.descriptors < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -31,13 +31,13 @@ def test_all_of_it(tmp_path: Path) -> None:
         "max_body": "1000000",
         "cert_dir": str(tmp_path),
     }
-    door = open_front_door(settings_from(texts), structlog.get_logger())
+    door = open_front_door(settings_from(texts))
     assert door.guard is not None
     assert door.guard.trusts("10.1.2.3")
     assert not door.guard.trusts("11.1.2.3")
-    assert (door.guard.rules.rate, door.guard.max_body) == (2.5, 1_000_000)
+    assert (door.guard.rules.rate, door.guard.rules.max_body) == (2.5, 1_000_000)
     assert (door.crowd.limits.in_all, door.crowd.limits.of_one) == (1000, 20)
-    assert door.certificates is not None
+    assert open_certificates(settings_from(texts), structlog.get_logger()) is not None
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,30 @@ def test_a_bad_text_names_its_flag(field: str, text: str, flag: str) -> None:
 
 def test_a_directory_that_is_not_there_names_its_flag(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="-certDir"):
-        open_front_door(settings_from({"cert_dir": str(tmp_path / "none")}), structlog.get_logger())
+        open_certificates(settings_from({"cert_dir": str(tmp_path / "none")}), structlog.get_logger())
+
+
+def test_a_file_that_is_no_certificate_names_its_flag(tmp_path: Path) -> None:
+    for name in ("a.crt", "a.key"):
+        (tmp_path / name).write_text("nonsense")
+    with pytest.raises(ConfigError, match="-certDir"):
+        open_certificates(settings_from({"cert_dir": str(tmp_path)}), structlog.get_logger())
+
+
+def test_other_settings_under_way() -> None:
+    """What was there stays the same object: it remembers rates and counts."""
+    door = open_front_door(settings_from({}))
+    descriptors, crowd = door.crowd.limits.descriptors, door.crowd
+    door.use(settings_from({"max_visitors": "3"}))
+    assert [door.guard] == [None]
+    assert (door.crowd, door.crowd.limits.in_all, door.crowd.limits.descriptors) == (crowd, 3, descriptors)
+    door.use(settings_from({"visitor_rate": "2"}))
+    guard = door.guard
+    assert guard is not None
+    door.use(settings_from({}))
+    assert door.guard is guard
+    assert not guard.rules
+    assert crowd.limits.in_all == 0
 
 
 def test_the_limit_of_descriptors_is_raised_to_what_is_allowed() -> None:

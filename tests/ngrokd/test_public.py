@@ -10,7 +10,7 @@ import pytest
 import structlog
 import trio
 
-from ngrokd import public
+from ngrokd import arrivals
 from ngrokd.edge.http import EdgeWorld
 from ngrokd.edge.pages import Pages
 from ngrokd.public import PublicEdges
@@ -61,7 +61,7 @@ async def test_a_tls_visitor_is_served_while_another_says_nothing() -> None:
 
 
 async def test_a_handshake_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public, "HANDSHAKE_TIMEOUT", 0.02)
+    monkeypatch.setattr(arrivals, "HANDSHAKE_TIMEOUT", 0.02)
     async with edges("https") as (found, port), await trio.open_tcp_stream("127.0.0.1", port) as visitor:
         with pytest.raises(trio.BrokenResourceError):
             await visitor.receive_some()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import ssl
@@ -15,7 +16,7 @@ import trio
 import trustme
 from structlog.testing import capture_logs
 
-from ngrokd.reloading import signature
+from ngrokd.reloading import Changes, signature
 from ngrokd.server import Server
 from ngrokd.settings import Settings, settings_from
 from protocol.errors import ConfigError
@@ -79,15 +80,15 @@ async def with_site(tmp_path: Path, test: Callable[[Site], Any]) -> None:
 
 async def test_what_changes_at_once_and_what_waits(tmp_path: Path) -> None:
     async def test(site: Site) -> None:
-        assert await site.server.reload() == []
+        assert await site.server.reload() == Changes()
         site.values |= {"grace": "0.1", "tcp_ports": "2000-2010", "domain": "other.example"}
-        assert await site.server.reload() == ["grace", "tcpPorts", "domain (at the next start)"]
+        assert await site.server.reload() == Changes(["grace", "tcpPorts"], ["domain"])
         assert site.server.settings.grace == 0.1
         assert site.server.settings.domain == "localhost"
         before = await site.shake_hands()
         put_pair(site.ca, site.crt, site.key)
         (site.pages / "page.html").write_text("<p>$title</p>")
-        assert await site.server.reload() == ["domain (at the next start)", "certificate", "error pages"]
+        assert await site.server.reload() == Changes(["certificate", "error pages"], ["domain"])
         assert await site.shake_hands() != before
 
     await with_site(tmp_path, test)
@@ -144,6 +145,92 @@ async def test_fifty_swaps_under_handshakes(tmp_path: Path) -> None:
                     await trio.sleep(0.05)
             over = True
         assert done > 50
+
+    await with_site(tmp_path, test)
+
+
+def get(site: Site, **fields: str) -> Any:
+    """Ask the http listener for something with a body of ten bytes."""
+    port = site.server.addresses["http"][0].port
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+
+    async def ask() -> bytes:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(
+                f"POST / HTTP/1.1\r\nHost: nobody.localhost\r\nContent-Length: 10\r\n{head}\r\n".encode()
+            )
+            return await stream.receive_some()
+
+    return ask()
+
+
+def logs_of(site: Site) -> list[object]:
+    return [site.server.office.access, site.server.office.audit.file]
+
+
+async def test_limits_trust_and_logs_change_under_way(tmp_path: Path) -> None:
+    access, audit = tmp_path / "access.log", tmp_path / "audit.log"
+
+    async def test(site: Site) -> None:
+        assert b" 404 " in await get(site)
+        site.values |= {
+            "max_body": "9", "trusted_proxies": "127.0.0.1", "access_log": str(access), "audit_log": str(audit),
+            "max_visitors": "100", "max_visitors_per_address": "50", "visitor_rate": "1000", "log_level": "DEBUG",
+            "open": "true",
+        }  # fmt: skip
+        changes = await site.server.reload()
+        assert changes.restart == []
+        assert changes.applied == [
+            "accessLog", "auditLog", "log-level", "maxBody", "maxVisitors", "maxVisitorsPerAddress", "open",
+            "trustedProxies", "visitorRate",
+        ]  # fmt: skip
+        assert b" 413 " in await get(site, **{"X-Forwarded-For": "192.0.2.99"})
+        assert None not in logs_of(site)
+        for name in ("max_body", "trusted_proxies", "access_log", "audit_log", "visitor_rate"):
+            del site.values[name]
+        site.values["max_visitors_per_address"] = "1"
+        assert len((await site.server.reload()).applied) == 6
+        async with await trio.open_tcp_stream("127.0.0.1", site.server.addresses["http"][0].port):
+            assert b" 429 " in await get(site)
+        assert logs_of(site) == [None, None]
+
+    await with_site(tmp_path, test)
+    (line,) = (json.loads(line) for line in access.read_text().splitlines())
+    assert (line["visitor"], line["error"]) == ("192.0.2.99", "body_too_large")
+
+
+@pytest.mark.parametrize("flag", ["access_log", "audit_log"])
+async def test_a_log_that_can_not_be_opened_changes_nothing(tmp_path: Path, flag: str) -> None:
+    async def test(site: Site) -> None:
+        site.values |= {flag: str(tmp_path / "none" / "x.log"), "grace": "5"}
+        with pytest.raises(ConfigError, match=r"-\w+Log: .*No such file"):
+            await site.server.reload()
+        assert site.server.settings.grace == 0.05
+
+    await with_site(tmp_path, test)
+
+
+async def test_another_directory_of_certificates(tmp_path: Path) -> None:
+    async def test(site: Site) -> None:
+        before = await site.shake_hands()
+        for number in "12":
+            directory = tmp_path / number
+            directory.mkdir()
+            put_pair(site.ca, directory / "a.crt", directory / "a.key")
+            site.values["cert_dir"] = str(directory)
+            assert (await site.server.reload()).applied == ["certDir"]
+            after = await site.shake_hands()
+            assert after == ssl.PEM_cert_to_DER_cert((directory / "a.crt").read_text())
+        put_pair(site.ca, directory / "a.crt", directory / "a.key")
+        wanted = ssl.PEM_cert_to_DER_cert((directory / "a.crt").read_text())
+        while await site.shake_hands() != wanted:
+            await trio.sleep(0.05)
+        site.values["cert_dir"] = str(tmp_path / "none")
+        with pytest.raises(ConfigError, match="-certDir"):
+            await site.server.reload()
+        del site.values["cert_dir"]
+        assert (await site.server.reload()).applied == ["certDir"]
+        assert await site.shake_hands() == before
 
     await with_site(tmp_path, test)
 

@@ -39,7 +39,7 @@ def test_an_exchange_is_one_line(tmp_path: Path) -> None:
     headless = visit()
     headless.request = None
     log.refused(headless, "bad_request", "")
-    log.close()
+    log.lines.close()
     first, second, third = lines(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "secret" not in path.read_text()
@@ -61,5 +61,5 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
 def test_a_full_disk_costs_lines_and_nothing_else() -> None:
     log = AccessLog("/dev/full", lambda: 1.5)
     log.exchange(visit(), None, 200)
-    log.close()
-    assert log.dropped == 1
+    log.lines.close()
+    assert log.lines.dropped == 1

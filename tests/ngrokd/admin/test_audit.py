@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from ngrokd.admin import audit
 from ngrokd.admin.audit import Audit
+from ngrokd.json_lines import JsonLines
 from protocol.link.logs import LogFormat, open_log
 
 
@@ -73,3 +75,21 @@ def test_changes_say_who_and_what() -> None:
         True,
         "warning",
     )
+
+
+def test_a_file_of_its_own(tmp_path: Path) -> None:
+    """JSON lines with who did what; the server's log has them, too, as fail2ban reads that."""
+    lines = Lines(LogFormat.CONSOLE)
+    lines.audit.file = JsonLines(str(tmp_path / "audit.log"), "auditLog")
+    lines.audit.change("token added", by="local", token="alice", note="x" * 5000)
+    lines.audit.login_refused("192.0.2.7", "bad_token", "0123456789abcdef")
+    lines.audit.denied(address="192.0.2.8", reason="\x1b[2J")
+    lines.audit.file.close()
+    made, refused, denied = (json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines())
+    assert made.pop("time")
+    assert made.pop("note").endswith("(5000 characters)")
+    assert made == {"event": "token added", "by": "local", "token": "alice"}
+    assert (refused["event"], refused["address"], refused["code"]) == ("login refused", "192.0.2.7", "bad_token")
+    assert refused["client"] == "01234567"
+    assert (denied["event"], denied["reason"]) == ("admin refused", "\\x1b[2J")
+    assert len(lines.read()) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 
 from ngrokd.admin.words import WORDS, Words, means
-from ngrokd.reloading import Sources
 from protocol.errors import ConfigError, Fault
 from tests.kit.adminworld import open_admin
 
@@ -49,9 +49,9 @@ async def test_a_broken_configuration_is_told_with_its_place(tmp_path: Path) -> 
         def broken() -> Any:
             raise ConfigError("grace: never", file="ngrokd.yml", line=3)
 
-        reloader = world.server._reloader
-        assert reloader is not None
-        reloader._sources = Sources(broken, reloader._sources.certificate)
+        assert world.server._upkeep is not None
+        reloader = world.server._upkeep._reloader
+        reloader._sources = dataclasses.replace(reloader._sources, settings=broken)
         with pytest.raises(Fault, match=r"ngrokd\.yml:3: grace: never"):
             await Words(operator)("reload", {})
 

@@ -42,3 +42,21 @@ def test_descriptors_are_kept_for_agents() -> None:
 @pytest.mark.parametrize(("allowed", "ceiling"), [(256, 192), (1024, 768), (65536, 65280)])
 def test_what_is_kept(allowed: int, ceiling: int) -> None:
     assert descriptor_ceiling(allowed) == ceiling
+
+
+def test_limits_that_change_under_way() -> None:
+    """Nobody is counted twice or for ever, whichever limit there was when they came."""
+    crowd = Crowd(CrowdLimits(of_one=2))
+    one = crowd.source("192.0.2.1")
+    assert crowd.enter(one, 5) is None
+    crowd.use(CrowdLimits())
+    uncounted = crowd.source("192.0.2.1")
+    assert crowd.enter(uncounted, 6) is None
+    crowd.leave(one)
+    crowd.use(CrowdLimits(of_one=1))
+    assert crowd.enter(one, 7) is None
+    assert crowd.enter(one, 8) == "rate_limited"
+    crowd.leave(uncounted)
+    crowd.leave(one)
+    assert crowd.live == 0
+    assert crowd.enter(one, 8) is None

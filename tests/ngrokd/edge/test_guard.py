@@ -156,3 +156,16 @@ class TestInTheLoop:
             assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 413 ")
             with pytest.raises(trio.BrokenResourceError):
                 await read_to_end(service)
+
+
+def test_rules_that_change_under_way() -> None:
+    """Who has come through a proxy that is trusted no longer is that proxy from its next request on."""
+    guard = Guard(GuardRules(AddressList(["10.0.0.0/8"])), lambda: 0.0)
+    proxy = guard.proxy(("10.0.0.1", 5), secure=False)
+    assert proxy is not None
+    asked = parse_request(get("X-Forwarded-For: 192.0.2.9"))
+    assert guard._origin_behind(proxy, asked).address == "192.0.2.9"
+    guard.rules = GuardRules(AddressList(["10.0.0.1"]))
+    assert guard._origin_behind(proxy, asked).address == "192.0.2.9"
+    guard.rules = GuardRules(AddressList([]))
+    assert guard._origin_behind(proxy, asked) == ("10.0.0.1", False)

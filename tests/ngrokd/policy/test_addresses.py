@@ -68,3 +68,10 @@ def test_the_same_as_asking_each(
     listed = AddressList([str(network) for network in networks])
     for one in (address, *(network.network_address for network in networks), *(n.broadcast_address for n in networks)):
         assert (one in listed) == any(one in network for network in networks)
+
+
+def test_lists_are_equal_when_they_hold_the_same() -> None:
+    assert AddressList(["10.0.0.0/9", "10.128.0.0/9"]) == AddressList(["10.0.0.0/8"])
+    assert AddressList(["10.0.0.0/8"]) != AddressList(["10.0.0.0/9"])
+    assert AddressList(["::/0"]) != AddressList(["0.0.0.0/0"])
+    assert len({AddressList(["10.0.0.0/8"]), AddressList(["10.0.0.0/8"])}) == 1

@@ -188,3 +188,34 @@ def test_a_file_that_is_owned_is_closed() -> None:
     writer = LineWriter(file, owns=True, complain=lambda _text: None)
     writer.close()
     assert file.closed
+
+
+def test_the_level_changes_under_way_for_loggers_that_are_there(tmp_path: Path) -> None:
+    sink = open_log(str(tmp_path / "log"), "WARNING", LogFormat.JSON)
+    bound = sink.logger.bind(part="edge")
+    for level in ("WARNING", "debug", "ERROR"):
+        sink.set_level(level)
+        bound.debug("debug", level=level)
+        bound.info("info")
+        bound.warning("warning")
+        bound.error("error")
+    sink.close()
+    events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert events == ["warning", "error", "debug", "info", "warning", "error", "error"]
+
+
+def test_a_log_that_was_moved_away(tmp_path: Path) -> None:
+    sink = open_log(str(tmp_path / "log"), "INFO", LogFormat.JSON)
+    sink.logger.info("one")
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    sink.reopen()
+    sink.logger.info("two")
+    sink.close()
+    found = [
+        json.loads(line)["event"] for name in ("log.1", "log") for line in (tmp_path / name).read_text().splitlines()
+    ]
+    assert found == ["one", "two"]
+    quiet = open_log("none", "INFO")
+    quiet.reopen()
+    quiet.set_level("DEBUG")
+    quiet.logger.debug("nothing")
