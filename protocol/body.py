@@ -37,7 +37,7 @@ SIZE_DIGITS: Final = 15  # hex, so below 2**60: fits every signed 64-bit count t
 EXTENSION_CAP: Final = 1024  # bytes of one chunk's extensions; nobody uses any
 EXTENSIONS_CAP: Final = 16 * 1024  # of one body's: one-byte chunks with long extensions would be all overhead
 TRAILER_CAP: Final = 8 * 1024
-TRAILERS_MAX: Final = 100
+TRAILERS_MAX: Final = 100  # fields; services keep each of them
 
 # RFC 9110, 6.5.1: what decides framing, routing, access, or how the content is read must stand before it.
 FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | EDGE_OWNED | FRAMING | frozenset({
@@ -122,7 +122,8 @@ NO_BODY: Final[Body] = _NoBody()
 class ChunkedBody:
     """Chunks, extensions and trailers, passed as they are once they are known to be strict (RFC 9112, 7.1)."""
 
-    __slots__ = ("_extension", "_extensions", "_left", "_name", "_size", "_state", "_trailer", "_upstream", "done")
+    __slots__ = ("_extension", "_extensions", "_left", "_name", "_size", "_state", "_trailer", "_trailers", "_upstream",
+                 "done")  # fmt: skip
 
     def __init__(self, *, upstream: bool = False) -> None:
         self._upstream = upstream
@@ -130,7 +131,7 @@ class ChunkedBody:
         self._left = 0  # data bytes of the current chunk still to come
         self._size = b""  # digits of the current chunk's size
         self._extension = self._extensions = 0  # bytes: of this chunk, of all before it
-        self._trailer = 0  # bytes
+        self._trailer = self._trailers = 0  # bytes, fields
         self._name = bytearray()  # of the trailer field being read
         self.done = False
 
@@ -207,6 +208,9 @@ class ChunkedBody:
             if name in FORBIDDEN_TRAILERS or name.startswith(EDGE_FAMILY):
                 raise self._wrong("forbidden trailer field")
             self._name.clear()
+            self._trailers += 1
+            if self._trailers > TRAILERS_MAX:
+                raise self._wrong("too many trailers")
 
     def eof(self) -> None:
         if not self.done:

@@ -14,6 +14,7 @@ from protocol.body import (
     NO_BODY,
     SIZE_DIGITS,
     TRAILER_CAP,
+    TRAILERS_MAX,
     UNTIL_CLOSE,
     ChunkedBody,
     LengthBody,
@@ -134,6 +135,11 @@ def test_trailer_cap() -> None:
     room = TRAILER_CAP - len(b"A:\r\n\r")  # the very last LF ends the body and is not counted
     assert whole(ChunkedBody(), b"0\r\nA:" + b"b" * room + b"\r\n\r\n") is not None
     assert whole(ChunkedBody(), b"0\r\nA:" + b"b" * (room + 1) + b"\r\n\r\n") is None
+
+
+def test_trailers_are_counted() -> None:
+    assert whole(ChunkedBody(), b"0\r\n" + b"A: b\r\n" * TRAILERS_MAX + b"\r\n") is not None
+    assert whole(ChunkedBody(), b"0\r\n" + b"A: b\r\n" * TRAILERS_MAX + b"A:") is None
 
 
 def test_nothing_invalid_is_let_through() -> None:
