@@ -151,8 +151,10 @@ def _load(chain: Path, key: Path, tried: Signature) -> _Loaded:
         raise ConfigError(f"{chain} names no host (subjectAltName)", hint="browsers would not believe it") from None
     names = tuple(name.lower() for name in found.get_values_for_type(x509.DNSName))
     expires = certificate.not_valid_after_utc
+    pair = ServerCertificate(chain, key, None, certs.fingerprint(certificate), expires)
+    certs.refuse_published(pair)
     try:
-        context = certs.server_context(ServerCertificate(chain, key, None, certs.fingerprint(certificate), expires))
+        context = certs.server_context(pair)
     except ssl.SSLError as error:
         raise ConfigError(
             f"{chain} and {key} don't make a pair: {error.reason or error}",

@@ -15,6 +15,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -31,6 +32,9 @@ LEAF_LIFE = timedelta(days=397)  # browsers refuse leaves that live longer
 RENEW_BEFORE = timedelta(days=30)
 BACKDATE = timedelta(days=1)  # for agents whose clock is behind
 PEM_LIMIT = 1 << 20  # a chain is some kilobytes
+
+# Keys that anybody can read, by the fingerprint of their public half: `assets/server/tls/snakeoil.key` of ngrok 1.7.
+PUBLISHED: Final = frozenset({"sha256:3faa271577c50075f2848c351dd4d168104b6c4630003ddbfc8738653028aefc"})
 
 CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
 CERTIFICATE, KEY = "server.crt", "server.key"
@@ -50,7 +54,8 @@ class ServerCertificate:
 def given(certificate: Path | None, key: Path | None) -> ServerCertificate | None:
     """The pair of `-tlsCrt` and `-tlsKey`, checked; None when neither is given.
 
-    Raises ConfigError when only one is given, a file can't be read, or key and certificate don't belong together.
+    Raises ConfigError when only one is given, a file can't be read, key and certificate don't belong together, or the key is
+    one that was published.
     """
     if certificate is None and key is None:
         return None
@@ -65,7 +70,18 @@ def given(certificate: Path | None, key: Path | None) -> ServerCertificate | Non
             f"-tlsCrt {certificate} and -tlsKey {key} don't make a pair: {error.strerror or error}",
             "the key must be PEM, without a password, and belong to the first certificate of the file",
         ) from error
-    return ServerCertificate(certificate, key, None, fingerprint(chain), chain.not_valid_after_utc)
+    found = ServerCertificate(certificate, key, None, fingerprint(chain), chain.not_valid_after_utc)
+    refuse_published(found)
+    return found
+
+
+def refuse_published(certificate: ServerCertificate) -> None:
+    """Raises ConfigError when everybody may have this pair's key: it would protect nothing, and look as if it did."""
+    if certificate.fingerprint in PUBLISHED:
+        raise _refused(
+            f"the key {certificate.key} was published with ngrok 1.7: anybody can read what it protects",
+            "leave -tlsCrt and -tlsKey out for a key of ngrokd's own, or make one",
+        )
 
 
 def own(state: StateDirectory, domain: str, *, now: datetime | None = None) -> ServerCertificate:

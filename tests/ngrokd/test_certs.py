@@ -10,10 +10,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import structlog
 import trustme
 from cryptography import x509
 
 from ngrokd import certs
+from ngrokd.certdir import CertificateDirectory
 from ngrokd.state import StateDirectory
 from protocol.errors import ConfigError
 
@@ -193,6 +195,19 @@ def test_pairs_that_are_none(tmp_path: Path) -> None:
         certs.given(tmp_path / "missing", tmp_path / "key")
     with pytest.raises(ConfigError, match="don't make a pair"):
         certs.given(tmp_path / "crt", tmp_path / "rubbish")
+
+
+def test_a_published_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = trustme.CA().issue_cert("a.me")
+    pair.private_key_pem.write_to_path(tmp_path / "a.key")
+    pair.cert_chain_pems[0].write_to_path(tmp_path / "a.crt")
+    found = certs.given(tmp_path / "a.crt", tmp_path / "a.key")
+    assert found is not None
+    monkeypatch.setattr(certs, "PUBLISHED", frozenset({found.fingerprint}))
+    with pytest.raises(ConfigError, match="was published"):
+        certs.given(tmp_path / "a.crt", tmp_path / "a.key")
+    with pytest.raises(ConfigError, match="was published"):
+        CertificateDirectory(tmp_path, structlog.get_logger()).load(strict=True)
 
 
 def test_the_own_fingerprint_is_known_before_there_is_a_certificate_and_stays(tmp_path: Path) -> None:
