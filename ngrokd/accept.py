@@ -14,7 +14,7 @@ from collections import Counter
 
 import trio
 
-from ngrokd.control import Services, serve_control
+from ngrokd.control import Control, Services, log_in
 from ngrokd.gate import Arrival
 from ngrokd.legs import LegSet
 from ngrokd.pool import LinkPool
@@ -23,7 +23,7 @@ from protocol.errors import Blame, Fault, LinkError
 from protocol.link.framed import FramedLink
 from protocol.link.hello import announces_leg
 from protocol.link.listener import Listener
-from protocol.link.logs import log_fault
+from protocol.link.logs import Log, log_fault
 from protocol.link.plain import PlainPort
 from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
@@ -87,20 +87,10 @@ class TunnelPort:
     async def _serve(self, sock: socket.socket, arrival: Arrival) -> None:
         """One link, from accept to its end or until the pool takes it. A failure, ours too, ends this link alone."""
         log = self._log.bind(agent=arrival.peer)
-        link: FramedLink | None = None
-        handed_over = False
         try:
-            link, first = await self._first_frame(sock, arrival)
-            match first:
-                case Auth():
-                    await serve_control(self._services, link, first, arrival)
-                case RegProxy():
-                    self._join(link, first)
-                    handed_over = True
-                case RegLeg():
-                    handed_over = await self._join_leg(link, first)
-                case None:
-                    log.debug("a link was closed without a word")
+            control = await self._meet(sock, arrival, log)
+            if control is not None:
+                await control.run()
         except trio.TooSlowError:
             log.info("a link said nothing in time")
         except (PortBroken, LinkError) as error:
@@ -109,9 +99,29 @@ class TunnelPort:
             log_fault(log, fault, "a link began badly")
         except Exception:
             log.exception("a link ended by a defect of the server")
+
+    async def _meet(self, sock: socket.socket, arrival: Arrival, log: Log) -> Control | None:
+        """Find out what the link is, and hand it over or close it; the session, if it is one that may begin. A call of its
+        own, so that what was only needed for meeting does not stay as long as the session."""
+        link, first = await self._first_frame(sock, arrival)
+        handed_over = False
+        try:
+            match first:
+                case Auth():
+                    control = await log_in(self._services, link, first, arrival)
+                    handed_over = control is not None
+                    return control
+                case RegProxy():
+                    self._join(link, first)
+                    handed_over = True
+                case RegLeg():
+                    handed_over = await self._join_leg(link, first)
+                case None:
+                    log.debug("a link was closed without a word")
         finally:
-            if link is not None and not handed_over:
+            if not handed_over:
                 link.port.close()
+        return None
 
     async def _first_frame(self, sock: socket.socket, arrival: Arrival) -> tuple[FramedLink, Message | None]:
         """Handshake and first frame; whatever fails on the way closes `sock`."""

@@ -18,7 +18,6 @@ import trio
 from ngrokd.absences import Absences
 from ngrokd.declare import Declarer
 from ngrokd.gate import Admission, Arrival, Gate
-from ngrokd.grants import Grant
 from ngrokd.legs import LegHouse, LegSet
 from ngrokd.outbox import Outbox
 from ngrokd.pool import LinkPool
@@ -29,8 +28,9 @@ from ngrokd.tunnel import Tunnel
 from ngrokd.usage import Usages
 from protocol.errors import Blame, Fault, LinkError, RefusedError
 from protocol.frames import FRAME_CAP
-from protocol.link.framed import FramedLink
+from protocol.link.framed import FramedLink, FramedPort
 from protocol.link.logs import Log, log_fault
+from protocol.link.port import Port
 from protocol.link.reactor import Reactor
 from protocol.messages import (
     CLASSIC_VERSION,
@@ -48,12 +48,13 @@ from protocol.messages import (
     TunnelClosed,
 )
 from protocol.secret import new_client_id, new_request_id, new_ticket
-from protocol.session import ControlOrder, Side, Sign, heartbeat, negotiate
+from protocol.session import ControlOrder, Heartbeat, Side, Sign, heartbeat, negotiate
 
 REFUSAL_TIMEOUT = 5.0  # seconds to tell an agent why it can't come in
 LATE = 1.0  # waking this many seconds late means that the machine or the process slept: bytes may be waiting unread
-LOOK_AT_CLOCK = 30.0  # seconds between two looks at the wall clock, which may be set
 PROBE = 2.0  # seconds a link gets to show life after such a sleep
+QUIET = 0.9  # of a beat without a byte: then it is our turn to ping
+LEAST_WAIT = 0.001  # seconds between two looks at one session
 _CLIENT_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -107,18 +108,20 @@ def end_account(services: Services, account: str, reason: str) -> int:
     return len(sessions)
 
 
-async def serve_control(services: Services, link: FramedLink, auth: Auth, arrival: Arrival) -> None:
-    """Serve the session that `auth` asks for until its link ends. The caller closes `link`. Never raises a Fault."""
+# -- login
+async def log_in(services: Services, link: FramedLink, auth: Auth, arrival: Arrival) -> Control | None:
+    """The session that `auth` asks for, let in; the caller calls `run` at once. It has the port of `link` then, and closes
+    it. None: the agent has been told why not, and the caller closes `link`. Never raises a Fault."""
     order = ControlOrder(Side.SERVER)
     order.received(auth)
     log = services.log.bind(agent=arrival.peer)
     try:
         admission = await _admit(services, auth, arrival)
-        session, outbox = _enter(services, (link, order), auth, arrival, admission)
+        session, outbox = _enter(services, order, auth, arrival, admission)
     except Fault as fault:
         log_fault(log, fault, "agent refused")
         await _refuse(link, fault)
-        return
+        return None
     log = log.bind(session=session.id)
     dialect = " ".join(sorted(session.caps)) or "classic"
     log.info(
@@ -128,22 +131,9 @@ async def serve_control(services: Services, link: FramedLink, auth: Auth, arriva
         dialect=dialect,
         token=admission.grant.name if admission.grant is not None else "",
     )
-    control = _Control(services, session, outbox, (link, order), log)
-    try:
-        await control.run()
-    finally:
-        departure = services.registry.release(session.key)
-        if departure is not None:  # nobody ended it on purpose
-            services.absences.left(departure.tunnels)
-        dismiss(services, departure, "the control link ended")
-        with services.reactor.turn():
-            session.opener.close()
-        if session.usage is not None:
-            services.usages.leave(session.usage, session.control.send)
-        log.info("agent left", reason=control.reason)
+    return Control(services, session, (link.release(), order, outbox), log)
 
 
-# -- login
 async def _admit(services: Services, auth: Auth, arrival: Arrival) -> Admission:
     if auth.version != PROTOCOL_VERSION:
         raise RefusedError(
@@ -164,15 +154,14 @@ async def _refuse(link: FramedLink, fault: Fault) -> None:
 
 
 def _enter(
-    services: Services, connection: tuple[FramedLink, ControlOrder], auth: Auth, arrival: Arrival, admission: Admission
+    services: Services, order: ControlOrder, auth: Auth, arrival: Arrival, admission: Admission
 ) -> tuple[Session, Outbox]:
     """Let the agent in. Synchronous: see the module's docstring. Raises RefusedError when its token has enough sessions."""
-    link, order = connection
     client_id = _choose_id(services.registry, auth, admission)
     if admission.grant is not None:
         others = [one for one in services.registry.sessions_of(admission.account) if one.client_id != client_id]
         admission.grant.check_sessions(len(others) + 1)
-    outbox = Outbox(link, order)
+    outbox = Outbox(services.reactor, order)
     caps = negotiate(auth.caps, services.caps)
     key = SessionKey(client_id, services.registry.next_generation())
     identity = Identity(
@@ -192,7 +181,6 @@ def _enter(
     dismiss(services, older, "replaced by a newer connection of the same agent", "taken_over")
     outbox.send(_welcome(session, caps, native=auth.caps is not None))
     links.warm_up()
-    link.cap = FRAME_CAP
     return session, outbox
 
 
@@ -233,67 +221,89 @@ def _agent_info(auth: Auth, arrival: Arrival) -> AgentInfo:
 
 
 # -- the session
-class _Control:
-    """A running session: three tasks (reading, writing, heartbeat); the first that ends ends them all."""
+class Control:
+    """A running session, all in callbacks: there may be thousands that have nothing to say, and a task that waits costs
+    more than the rest. One does, in `run`, for the end.
+
+    `connection`: the link's port, owned from now on, the order of messages, and who sends.
+    """
+
+    __slots__ = ("_beat", "_due", "_link", "_log", "_order", "_outbox", "_over", "_pinged", "_services", "_session",
+                 "_timer", "reason")  # fmt: skip
 
     def __init__(
-        self,
-        services: Services,
-        session: Session,
-        outbox: Outbox,
-        connection: tuple[FramedLink, ControlOrder],
-        log: Log,
+        self, services: Services, session: Session, connection: tuple[Port, ControlOrder, Outbox], log: Log
     ) -> None:
+        port, self._order, self._outbox = connection
         self._services = services
         self._session = session
-        self._outbox = outbox
-        self._link, self._order = connection
         self._log = log
-        self._scope = trio.CancelScope()
-        self._last_ping = trio.current_time()
+        self._link = FramedPort(services.reactor, port, self._received, self._lost, cap=FRAME_CAP)
+        self._over = trio.Event()
+        self._beat: Heartbeat = heartbeat(Side.SERVER, session.caps)
+        self._timer = services.reactor.timer(self._look)
+        self._due = 0.0
+        self._pinged = trio.current_time()
         self.reason = "the server stopped"
 
     async def run(self) -> None:
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                nursery.start_soon(self._watch)
-                if self._session.identity.grant is not None:
-                    nursery.start_soon(self._expire, self._session.identity.grant)
-                await self._read()
+        """Serve until the link ends, then say farewell: nothing of the session is left. Never raises a Fault."""
+        try:
+            self._outbox.start(self._link.port, self._end)
+            self._link.start()
+            # Half a beat off the agent's own: it pings too, and who has just heard the other need not.
+            self._look_in(self._beat.every / 2 if self._beat.every else self._beat.dead_after)
+            await self._over.wait()
+        finally:
+            self._leave()
 
     def _end(self, reason: str) -> None:
-        if not self._scope.cancel_called:
+        if not self._over.is_set():
             self.reason = reason
-            self._scope.cancel()
+            self._over.set()
 
-    # -- writing
-    async def _write(self) -> None:
-        try:
-            self._end(await self._outbox.run())
-        except LinkError as fault:
-            self._end(fault.message)
+    def _leave(self) -> None:
+        """The farewell: what the session had is free, what it held is let go of."""
+        services, session = self._services, self._session
+        departure = services.registry.release(session.key)
+        if departure is not None:  # nobody ended it on purpose
+            services.absences.left(departure.tunnels)
+        dismiss(services, departure, "the control link ended")
+        self._timer.end()
+        self._link.stop()
+        self._outbox.stop()
+        with services.reactor.turn():
+            session.opener.close()
+            self._link.port.close()
+        if session.usage is not None:
+            services.usages.leave(session.usage, session.control.send)
+        self._log.info("agent left", reason=self.reason)
 
-    # -- reading
-    async def _read(self) -> None:
-        try:
-            while True:
-                message = await self._link.receive()
-                if message is None:
-                    self._end("the agent closed its control link")
-                    return
-                if self._order.received(message):
-                    self._act(message)
-        except LinkError as fault:
-            self._end(fault.message)
-        except Fault as fault:
+    # -- messages
+    def _lost(self, fault: Fault | None) -> None:
+        if fault is None:
+            self._end("the agent closed its control link")
+            return
+        if not isinstance(fault, LinkError):
             log_fault(self._log, fault, "bad message on the control link")
-            self._end(fault.message)
+        self._end(fault.message)
+
+    def _received(self, message: Message) -> None:
+        if self._over.is_set():
+            return
+        try:
+            if self._order.received(message):
+                self._act(message)
+        except Fault as fault:
+            self._lost(fault)
+        except Exception:  # noqa: BLE001 - told here, and the session is over; the others go on
+            self._log.exception("a session ended by a defect of the server")
+            self._end("a defect of the server")
 
     def _act(self, message: Message) -> None:
         match message:
             case Ping():
-                self._last_ping = trio.current_time()
+                self._pinged = self._services.reactor.now
                 self._outbox.send(Pong())
             case ReqTunnel():
                 self._open_tunnel(message)
@@ -338,44 +348,47 @@ class _Control:
         self._log.info("tunnel closed", url=tunnel.url, tunnel=tunnel.id)
         self._outbox.send(TunnelClosed(tunnel.id, "asked", ""))
 
-    # -- the token's end
-    async def _expire(self, grant: Grant) -> None:
-        """End the session when its token expires. Looks at the wall clock now and then: that may be set, or jump."""
-        if grant.expires is None:
+    # -- the clock
+    def _look_in(self, seconds: float) -> None:
+        """Look at the session again after at most that long; earlier where its token expires. That is the wall clock's
+        time, which may be set or jump: a look every half minute at least finds out."""
+        grant = self._session.identity.grant
+        if grant is not None and grant.expires is not None:
+            seconds = min(seconds, grant.expires - self._services.declarer.clock())
+        seconds = max(seconds, LEAST_WAIT)
+        self._due = trio.current_time() + seconds
+        self._timer.set(seconds)
+
+    def _look(self) -> None:
+        """Ping where it is our turn, and end a link that shows no life. After a sleep of this machine or process the
+        signs may be waiting unread, so the link is given a moment to show them."""
+        if self._over.is_set():
             return
+        grant = self._session.identity.grant
+        if grant is not None and grant.expires is not None and grant.expires <= self._services.declarer.clock():
+            self._expire()
+            return
+        now, beat = self._services.reactor.now, self._beat
+        if beat.every and now - self._link.last_received >= beat.every * QUIET:
+            self._outbox.send(Ping())
+        left = self._last_sign() + beat.dead_after - now
+        if left > 0:
+            self._look_in(min(beat.every or left, left))
+        elif now - self._due > LATE:
+            self._look_in(PROBE)
+        else:
+            self._end(f"no sign of life for {beat.dead_after:g} s")
+
+    def _last_sign(self) -> float:
+        if self._beat.sign is Sign.PING:
+            return self._pinged
+        links = self._session.links
+        on_legs = links.heard if isinstance(links, LegSet) else float("-inf")
+        return max(self._link.last_received, on_legs)
+
+    def _expire(self) -> None:
         services = self._services
-        while True:
-            left = grant.expires - services.declarer.clock()
-            if left <= 0:
-                break
-            await trio.sleep(min(left, LOOK_AT_CLOCK))
         departure = services.registry.release(self._session.key)
         dismiss(services, departure, "the token has expired", "expired")
         if departure is not None:
             services.cut(departure.tunnels)
-
-    # -- heartbeat
-    async def _watch(self) -> None:
-        """Ping where it is our turn, and end a link that shows no life. After a sleep of this machine or process the
-        signs may be waiting unread, so the link is given a moment to show them."""
-        beat = heartbeat(Side.SERVER, self._session.caps)
-        next_ping = trio.current_time() + beat.every if beat.every else float("inf")
-        while True:
-            wake = min(self._last_sign(beat.sign) + beat.dead_after, next_ping)
-            await trio.sleep_until(wake)
-            now = trio.current_time()
-            if now >= next_ping:
-                self._outbox.send(Ping())
-                next_ping = now + beat.every
-            if now - wake > LATE:
-                await trio.sleep(PROBE)
-            if trio.current_time() >= self._last_sign(beat.sign) + beat.dead_after:
-                self._end(f"no sign of life for {beat.dead_after:g} s")
-                return
-
-    def _last_sign(self, sign: Sign) -> float:
-        if sign is Sign.PING:
-            return self._last_ping
-        links = self._session.links
-        on_legs = links.heard if isinstance(links, LegSet) else float("-inf")
-        return max(self._link.last_received, on_legs)

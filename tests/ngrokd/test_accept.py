@@ -228,7 +228,7 @@ async def test_a_defect_ends_one_link_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
     async with world() as w:
         with monkeypatch.context() as patch:
-            patch.setattr(accept, "serve_control", broken)
+            patch.setattr(accept, "log_in", broken)
             assert await closed(await w.dial(CLASSIC))
         assert (await w.log_in(CLASSIC)).error == ""
 

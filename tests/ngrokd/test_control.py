@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from ngrokd.affinity import Affinity
-from ngrokd.control import Services, dismiss, serve_control
+from ngrokd.control import Services, dismiss, log_in
 from ngrokd.declare import Declarer
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import AddressGate, Arrival
@@ -22,6 +22,7 @@ from ngrokd.policy import Policy
 from ngrokd.pool import LinkPool
 from ngrokd.registry import Registry
 from protocol.errors import Blame, Fault
+from protocol.frames import frame
 from protocol.link.framed import FramedLink
 from protocol.link.tasks import TaskReactor
 from protocol.messages import (
@@ -124,8 +125,11 @@ class World:
         return Agent(far)
 
     async def _serve(self, link: FramedLink, auth: Auth, arrival: Arrival) -> None:
-        await serve_control(self.services, link, auth, arrival)
-        await link.aclose()
+        control = await log_in(self.services, link, auth, arrival)
+        if control is not None:
+            await control.run()
+        else:
+            await link.aclose()
         self.done += 1
 
     async def log_in(self, **fields: Any) -> tuple[Agent, AuthResp]:
@@ -421,12 +425,48 @@ async def test_native_life_is_any_byte_and_silence_is_death_in_10_s(autojump_clo
             assert isinstance(await agent.hear(Ping), Ping)
             await agent.tell(Pong())
         begin = trio.current_time()
-        assert begin == pytest.approx(40, abs=1)
+        assert begin == pytest.approx(42, abs=1)
         while await agent.link.receive() is not None:
             pass
         assert trio.current_time() - begin == pytest.approx(10, abs=0.1)
         await trio.testing.wait_all_tasks_blocked()
         assert list(w.registry.sessions()) == []
+
+
+async def test_who_has_just_heard_the_other_need_not_ping(autojump_clock: MockClock) -> None:
+    """Both sides may: an agent that asks by itself is answered and not asked."""
+    async with world() as w:
+        agent, _ = await w.log_in(caps=NATIVE)
+        for _ in range(10):
+            await trio.sleep(4)
+            await agent.tell(Ping())
+            assert isinstance(await agent.hear(Ping, Pong), Pong)
+        assert isinstance(await agent.hear(Ping), Ping)
+        assert trio.current_time() == pytest.approx(46, abs=0.1)
+
+
+async def test_a_defect_ends_its_session_alone(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        other, _ = await w.log_in()
+        agent, _ = await w.log_in()
+        with monkeypatch.context() as patch:
+            patch.setattr(Declarer, "declare", lambda *_: 1 // 0)
+            await agent.tell(ReqTunnel("r1", "http", subdomain="test"))
+            assert await agent.hear(NewTunnel) is None
+        await trio.testing.wait_all_tasks_blocked()
+        assert w.done == 1
+        await other.tell(Ping())
+        assert isinstance(await other.hear(Pong), Pong)
+
+
+async def test_a_burst_of_questions_is_answered_whole(autojump_clock: MockClock) -> None:
+    """More answers than the outbox holds: they go out in between."""
+    async with world() as w:
+        agent, _ = await w.log_in()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agent.port.stream().send_all, frame(Ping()) * 6_000)
+            for _ in range(6_000):
+                await agent.hear(Pong)
 
 
 async def test_an_agent_that_does_not_read_is_ended(autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from ngrokd.affinity import Affinity
-from ngrokd.control import Services, end_account, serve_control
+from ngrokd.control import Services, end_account, log_in
 from ngrokd.declare import Declarer
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import Arrival
@@ -108,8 +108,11 @@ class World:
         return agent, await agent.hear(AuthResp)
 
     async def _serve(self, link: FramedLink, auth: Auth) -> None:
-        await serve_control(self.services, link, auth, AWAY)
-        await link.aclose()
+        control = await log_in(self.services, link, auth, AWAY)
+        if control is not None:
+            await control.run()
+        else:
+            await link.aclose()
 
     @property
     def owner(self) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 
-from protocol.errors import LinkError, WireError
+from protocol.errors import Fault, LinkError, WireError
 from protocol.frames import FRAME_CAP, frame
-from protocol.link.framed import FramedLink
-from protocol.messages import Auth, Ping, Pong, StartProxy
+from protocol.link.framed import READ_BYTES, READS_PER_TURN, FramedLink, FramedPort
+from protocol.link.port import Port
+from protocol.link.reactor import Reactor
+from protocol.messages import Auth, Message, Ping, Pong, StartProxy
 from tests.kit.ports import PAIRS, Collector, running
 
 KINDS = pytest.mark.parametrize("kind", ["plain", "tls-client", "tls-socket"])
@@ -91,3 +93,128 @@ async def test_the_cap_can_be_raised_after_login() -> None:
     assert await other.receive() == big
     near.close()
     await other.aclose()
+
+
+# -- in callbacks
+class Heard:
+    """What a FramedPort told."""
+
+    def __init__(self, reactor: Reactor, port: Port, cap: int = 1 << 20) -> None:
+        self.messages: list[Message] = []
+        self.ends: list[Fault | None] = []
+        self.changed = trio.Event()
+        self.link = FramedPort(reactor, port, self._message, self._end, cap=cap)
+
+    def _message(self, message: Message) -> None:
+        self.messages.append(message)
+        self._wake()
+
+    def _end(self, fault: Fault | None) -> None:
+        self.ends.append(fault)
+        self._wake()
+
+    def _wake(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def until(self, messages: int = 0, ends: int = 0) -> None:
+        with trio.fail_after(10):
+            while len(self.messages) < messages or len(self.ends) < ends:
+                await self.changed.wait()
+
+
+@KINDS
+@pytest.mark.parametrize("reactor_kind", ["epoll", "tasks"])
+async def test_a_reactor_hears_messages_and_the_end(kind: str, reactor_kind: str) -> None:
+    near, far = await PAIRS[kind]()
+    first = FramedLink(far.stream())
+    await near.stream().send_all(frame(Auth()) + frame(Ping())[:5])
+    assert await first.receive() == Auth()
+    async with running(reactor_kind) as reactor:
+        heard = Heard(reactor, first.release())  # what was read early is heard first
+        heard.link.start()
+        await near.stream().send_all(frame(Ping())[5:])
+        await heard.until(messages=1)
+        for byte in frame(Pong()):
+            await near.stream().send_all(bytes([byte]))
+        await heard.until(messages=2)
+        assert heard.messages == [Ping(), Pong()]
+        assert trio.current_time() - heard.link.last_received < 5
+        near.close()
+        await heard.until(ends=1)
+        assert kind == "tls-socket" or heard.ends == [None]
+        far.close()
+
+
+async def test_a_flood_is_taken_in_parts_and_whole() -> None:
+    """More than a turn takes, and more than a TLS record holds."""
+    near, far = await PAIRS["tls-client"]()
+    count = 2 * READ_BYTES * READS_PER_TURN // len(frame(Ping()))
+    async with running("epoll") as reactor, trio.open_nursery() as nursery:
+        heard = Heard(reactor, far)
+        heard.link.start()
+        nursery.start_soon(near.stream().send_all, frame(Ping()) * count + frame(StartProxy(url="x" * 15_000)))
+        await heard.until(messages=count + 1)
+        assert heard.messages[-1] == StartProxy(url="x" * 15_000)
+        near.close()
+        far.close()
+
+
+async def test_bad_frames_and_cut_ones_end_it_once() -> None:
+    async with running("epoll") as reactor:
+        near, far = await PAIRS["plain"]()
+        heard = Heard(reactor, far, cap=100)
+        heard.link.start()
+        near.write((101).to_bytes(8, "little") + frame(Ping()))
+        await heard.until(ends=1)
+        near.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert heard.messages == []
+        assert len(heard.ends) == 1
+        assert isinstance(heard.ends[0], WireError)
+        far.close()
+        near, far = await PAIRS["plain"]()
+        heard = Heard(reactor, far)
+        heard.link.start()
+        near.write(frame(Ping())[:9])
+        near.close()
+        await heard.until(ends=1)
+        assert isinstance(heard.ends[0], LinkError)
+        far.close()
+
+
+async def test_a_lost_link_is_named_and_a_stopped_one_is_silent() -> None:
+    async with running("epoll") as reactor:
+        for stopped in (False, True):
+            near, far = await PAIRS["plain"]()
+            heard = Heard(reactor, far)
+            heard.link.start()
+            near.write(frame(Ping()))
+            await heard.until(messages=1)
+            if stopped:
+                heard.link.stop()
+            near.abort()
+            if not stopped:
+                await heard.until(ends=1)
+                assert isinstance(heard.ends[0], LinkError)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert len(heard.ends) == (0 if stopped else 1)
+            far.close()
+
+
+async def test_the_owner_may_stop_at_any_message() -> None:
+    async with running("epoll") as reactor:
+        near, far = await PAIRS["plain"]()
+        got: list[Message] = []
+
+        def take(message: Message) -> None:
+            got.append(message)
+            link.stop()
+
+        link = FramedPort(reactor, far, take, lambda _fault: None)
+        link.start()
+        near.write(frame(Ping()) * 3)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert got == [Ping()]
+        near.close()
+        far.close()
