@@ -26,6 +26,7 @@ from ngrokd.configfile import read_settings
 from ngrokd.notify import Notifier
 from ngrokd.server import Server
 from ngrokd.settings import Flag, Settings, flags
+from ngrokd.successor import Successor, own_words, tell_predecessor
 from ngrokd.version import program_version
 from protocol.argv import normalise
 from protocol.errors import ConfigError, Fault
@@ -54,14 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             standalone_mode=False,
         )
     except click.UsageError as error:
-        _complain(_usage_text(error))
-        code = EXIT_USAGE
+        code = _complain(_usage_text(error), EXIT_USAGE)
     except ConfigError as error:
-        _complain(_one_line(error))
-        code = EXIT_USAGE
+        code = _complain(_one_line(error), EXIT_USAGE)
     except Fault as error:
-        _complain(_one_line(error))
-        code = EXIT_FAILED
+        code = _complain(_one_line(error), EXIT_FAILED)
     except click.Abort:  # Ctrl-C before the server took over the signals
         code = EXIT_FAILED
     raise SystemExit(code if isinstance(code, int) else EXIT_OK)
@@ -167,29 +165,32 @@ async def _serve(settings: Settings, sink: LogSink, reread: Callable[[], Setting
     notifier = Notifier(os.environ)
     server = Server(settings, sink.logger, reread=reread, notifier=notifier)
     server.sink = sink
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    successor = Successor(own_words(), os.environ, sink.logger, lambda: server.replaced)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2) as signals:
         async with trio.open_nursery() as nursery:
             await nursery.start(server.serve)
+            tell_predecessor(os.environ)
             if settings.log != "stdout":
                 _banner(server, sys.stdout)
-            nursery.start_soon(_stop_on_signal, server, signals, nursery.cancel_scope)
+            nursery.start_soon(_obey_signals, server, successor, signals, nursery)
             await server.stopped.wait()
             nursery.cancel_scope.cancel()
     return EXIT_OK
 
 
-async def _stop_on_signal(server: Server, signals: Any, scope: trio.CancelScope) -> None:
-    """The first signal drains, the second ends at once; SIGHUP reloads."""
+async def _obey_signals(server: Server, successor: Successor, signals: Any, nursery: trio.Nursery) -> None:
+    """The first signal drains, the second ends at once; SIGHUP reloads; SIGUSR2 starts another process that takes over."""
     asked = False
     async for number in signals:
         if number == signal.SIGHUP:
             await server.try_reload("SIGHUP")
-            continue
-        if asked:
-            scope.cancel()
-            return
-        asked = True
-        server.stop()
+        elif number == signal.SIGUSR2:
+            nursery.start_soon(successor.start)
+        elif asked:
+            nursery.cancel_scope.cancel()
+        else:
+            asked = True
+            server.stop()
 
 
 def _banner(server: Server, out: TextIO) -> None:
@@ -225,8 +226,12 @@ def _usage_text(error: click.UsageError) -> str:
     return f"{text[:1].lower()}{text[1:]}; see ngrokd -help"
 
 
-def _complain(text: str) -> None:
-    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201 - this is the program's output
+def _complain(text: str, code: int) -> int:
+    """The line on stderr; `code` is what to exit with."""
+    line = " ".join(text.split())
+    print(f"{PROGRAM}: {line}", file=sys.stderr)  # noqa: T201 - this is the program's output
+    tell_predecessor(os.environ, line)
+    return code
 
 
 if __name__ == "__main__":

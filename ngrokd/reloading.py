@@ -66,10 +66,18 @@ class Sources:
 
 
 class Reloader:
-    """`use(fresh)` puts things to work, synchronously."""
+    """`use(fresh)` puts things to work, synchronously; `noted(why, changes)` hears of reloads that nobody waits for."""
 
-    def __init__(self, now: Fresh, sources: Sources, use: Callable[[Fresh], None], log: Log) -> None:
+    def __init__(
+        self,
+        now: Fresh,
+        sources: Sources,
+        use: Callable[[Fresh], None],
+        log: Log,
+        noted: Callable[[str, Changes], None] = lambda _why, _changes: None,
+    ) -> None:
         self.now = now
+        self._noted = noted
         self._sources = sources
         self._use = use
         self._log = log
@@ -104,7 +112,7 @@ class Reloader:
     async def try_reload(self, why: str) -> bool:
         """The same for those who can only write failures down; whether it worked."""
         try:
-            await self.reload()
+            self._noted(why, await self.reload())
         except Fault as fault:
             place = f"{getattr(fault, 'place', '')}: ".removeprefix(": ")
             self._log.error(

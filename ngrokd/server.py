@@ -140,7 +140,8 @@ class Server:
             fresh = await trio.to_thread.run_sync(load, self.settings, sources)
             door = open_front_door(self.settings)
             self.certificate = fresh.certificate
-            self._upkeep = Upkeep(Reloader(fresh, sources, self._use, self.log), self._reopen_logs, self._notifier)
+            reloader = Reloader(fresh, sources, self._use, self.log, self._note_reload)
+            self._upkeep = Upkeep(reloader, self._reopen_logs, self._notifier)
             self._succession = Succession(state, self.log)
             await self._open_listeners(listeners, estate)
             if inheritance is not None:
@@ -270,6 +271,11 @@ class Server:
             self.log.warning(
                 "the server has another key: pins of the old one fail", fingerprint=fresh.certificate.fingerprint
             )
+
+    def _note_reload(self, why: str, changes: Changes) -> None:
+        """A changed file is an administrative change, too."""
+        if changes.applied:
+            self.office.audit.change("reload", by=why, changed=", ".join(changes.applied))
 
     def _reopen_logs(self) -> None:
         """Their files may have been moved away."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -201,3 +202,33 @@ async def test_a_successor_that_fails_leaves_the_other_as_it_was(world: World, u
     visitor = Connection(Tally(server.http_port))
     assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
     visitor.drop()
+
+
+async def test_a_signal_starts_a_successor(world: World, upstream: Upstream) -> None:
+    """SIGUSR2: one that can't start changes nothing and its reason is in the log; one that can takes over."""
+    pages = world.path / "pages"
+    pages.mkdir()
+    server = await world.ngrokd("-grace=1", f"-errorPages={pages}", https=False)
+    server.traceback_expected = False
+    await world.ngrokc({"test": {"proto": {"http": upstream.http_port}}}, server)
+    (pages / "page.html").write_text("$nonsense")
+    os.kill(server.pid, signal.SIGUSR2)
+    line = json.loads(await server.line("did not start"))
+    assert "page.html" in line["reason"]
+    visitor = Connection(Tally(server.http_port))
+    assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
+    (pages / "page.html").unlink()
+    os.kill(server.pid, signal.SIGUSR2)
+    started = json.loads(await server.line("a successor is starting"))
+    await server.line("ngrokd is up")  # it says so on the same stdout
+    try:
+        assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
+        visitor.drop()
+        assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
+        visitor.drop()
+        with trio.fail_after(10):
+            await server.process.wait()
+        assert server.process.returncode == 0
+    finally:
+        os.kill(started["pid"], signal.SIGTERM)
+    assert await server.wait() == 0
