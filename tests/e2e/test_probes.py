@@ -90,3 +90,22 @@ async def test_every_probe_through_the_real_programs(tmp_path: Path, https: bool
                     f"{probe.name} ({probe.section}): got {got[:80]!r}, ended: {ended}, reached: {reached[:80]!r}"
                 )
     assert not found, f"{len(found)} wrong:\n" + "\n".join(found)
+
+
+async def test_what_is_said_before_the_handshake_is_not_heard(tmp_path: Path) -> None:
+    """CVE-2023-40217: bytes before a handshake, or instead of it, must not pass for what came through TLS."""
+    async with recorder() as service, open_world(tmp_path) as world:
+        server = await world.ngrokd("-domain=test")
+        await world.ngrokc({"one": {"subdomain": "one", "proto": {"https": service.port}}}, server)
+        for ends in (True, False):
+            async with await trio.open_tcp_stream("127.0.0.1", server.https_port) as stream:
+                await stream.send_all(SMUGGLED)
+                if ends:
+                    await stream.send_eof()
+                with contextlib.suppress(trio.BrokenResourceError), trio.fail_after(15):
+                    while data := await stream.receive_some():
+                        assert b"HTTP/1.1" not in data
+        assert not service.connections
+        async with open_visitor(server.https_port, HOST.decode(), tls=trusting()) as visitor:
+            assert (await visitor.ask("/")).status == 200
+        assert len(service.connections) == 1
