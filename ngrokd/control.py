@@ -335,6 +335,8 @@ class Control:
             self._outbox.send(
                 NewTunnel(request.req_id, tunnel.url, tunnel.protocol, "", tunnel_id=self._native(tunnel.id))
             )
+            if isinstance(self._session.links, LinkPool):
+                self._session.links.announced(tunnel.url)
 
     def _native(self, extra: str) -> str | None:
         return extra if self._session.caps else None

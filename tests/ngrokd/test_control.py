@@ -57,7 +57,7 @@ class FakeTcp:
         self.served: dict[str, int] = {}
         self.next = 40000
 
-    def bind(self, port: int) -> Any:
+    def bind(self, port: int, holder: object = None) -> Any:
         port = port or self.next
         if port in self.taken:
             raise Fault("port_taken", "in use", blame=Blame.OPERATOR)
@@ -157,6 +157,25 @@ async def test_a_classic_agent_gets_1_7s_fields_alone(autojump_clock: MockClock)
         assert welcome == AuthResp(client_id=welcome.client_id)
         assert len(welcome.client_id) == 32
         assert isinstance(await agent.link.receive(), ReqProxy)
+
+
+async def test_a_classic_agent_gets_no_visitor_of_a_tunnel_that_it_has_not_read_of(autojump_clock: MockClock) -> None:
+    async with world() as w:
+        agent, welcome = await w.log_in()
+        await agent.hear(ReqProxy)
+        await agent.tell(ReqTunnel("r1", "http", subdomain="test"))
+        session = w.registry.session(welcome.client_id)
+        assert session is not None
+        while not session.tunnels:
+            await trio.testing.wait_all_tasks_blocked()
+        assert isinstance(session.links, LinkPool)
+        near, far = memory_pair()
+        near.attach(w.reactor)
+        session.links.offer(near)  # the link that was asked for at login
+        session.opener.open(StartProxy("http://test.example.me"), lambda _found: None)
+        assert not far.incoming
+        assert (await agent.hear(NewTunnel, ReqProxy)).url == "http://test.example.me"
+        assert isinstance(await agent.hear(NewTunnel, ReqProxy), ReqProxy)  # behind it: this one's link will prove it
 
 
 async def test_a_native_agent_gets_ticket_and_capabilities(autojump_clock: MockClock) -> None:

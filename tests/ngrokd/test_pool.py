@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from ngrokd.opener import OPEN_TIMEOUT
-from ngrokd.pool import ASK_LIFE, LINK_LIFE, MAX_ASKED, MAX_PARKED, RENEW_AHEAD, LinkPool
+from ngrokd.pool import ASK_LIFE, LINK_LIFE, MAX_ASKED, MAX_PARKED, READ_BY, RENEW_AHEAD, LinkPool
 from protocol.errors import Fault
 from protocol.frames import take
 from protocol.link.port import Port
@@ -245,3 +245,82 @@ async def test_a_crowd_of_visitors_does_not_fill_the_control_link(bench: Bench, 
         bench.offer()
     assert len(bench.got) == 3000
     assert not any(isinstance(found, Fault) for found in bench.got)
+
+
+# -- tunnels that the agent may not have read of
+async def test_a_visitor_of_a_tunnel_just_announced_waits_for_a_link_asked_for_after_it(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
+    """A 1.7 agent closes what it gets for a tunnel that it does not know yet."""
+    bench.pool.warm_up()
+    early = bench.offer()
+    bench.pool.announced(START.url)
+    bench.open()
+    assert bench.got == []
+    assert not early.incoming
+    assert bench.asked == 2
+    late = bench.offer()
+    assert bench.got == [late.far]  # the freshest
+    bench.open()
+    assert bench.got == [late.far, early.far]
+    assert bench.pool.waiting == 0
+
+
+async def test_links_asked_for_before_the_news_prove_nothing(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.pool.warm_up()
+    bench.pool.announced(START.url)
+    bench.open()
+    assert bench.asked == 2  # one for before, one for after
+    bench.offer()
+    assert bench.got == []
+    bench.offer()
+    assert len(bench.got) == 1
+
+
+async def test_other_tunnels_of_the_session_are_served_meanwhile(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.offer()
+    bench.pool.announced(START.url)
+    bench.open()
+    bench.pool.open(StartProxy("http://other.localhost", "192.0.2.7:1"), bench.got.append)
+    assert len(bench.got) == 1
+    assert bench.pool.waiting == 1
+
+
+async def test_news_are_taken_for_read_after_a_while(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.offer()
+    bench.pool.announced(START.url)
+    begin = trio.current_time()
+    done = trio.Event()
+    bench.pool.open(START, lambda _found: done.set())
+    await done.wait()
+    assert trio.current_time() - begin == pytest.approx(READ_BY, abs=0.01)
+    bench.offer()
+    bench.open()
+    assert len(bench.got) == 1  # once and for all
+
+
+async def test_without_a_link_who_was_held_waits_like_anybody(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.pool.announced(START.url)
+    begin = trio.current_time()
+    done = trio.Event()
+
+    def ready(found: Port | Fault) -> None:
+        bench.got.append(found)
+        done.set()
+
+    bench.pool.open(START, ready)
+    await done.wait()
+    assert isinstance(bench.got[0], Fault)
+    assert trio.current_time() - begin == pytest.approx(READ_BY + OPEN_TIMEOUT, abs=0.01)
+
+
+async def test_who_is_held_may_leave_and_is_told_of_the_end(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.pool.announced(START.url)
+    leave = bench.pool.open(START, bench.got.append)
+    bench.open()
+    leave()
+    assert bench.pool.waiting == 1
+    bench.pool.close()
+    (fault,) = bench.got
+    assert isinstance(fault, Fault)
+    assert fault.code == "agent_gone"
