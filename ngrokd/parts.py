@@ -12,6 +12,7 @@ from functools import partial
 
 import trio
 
+from ngrokd.absences import Absences
 from ngrokd.accept import TunnelPort
 from ngrokd.admin.office import Office
 from ngrokd.affinity import Affinity, AffinityFile
@@ -68,7 +69,7 @@ class Parts:
         self.door.use(settings)
         self.public.use(fresh.context, fresh.pages, self.door.guard, fresh.certificates)
         self.tunnel_port.use(fresh.context)
-        self.tcp.ports = settings.tcp_ports
+        self.tcp.ports, self.tcp.proxies = settings.tcp_ports, settings.tcp_proxies
         if isinstance(self.gate, TokenGate):
             self.gate.open = settings.open
         self.office.use(settings)
@@ -98,8 +99,9 @@ def build(
     declarer, file, tcp = _naming(keeping, reactor, registry, settings, ports, door, room)
     office = Office(reactor, log, settings.access_log, settings.audit_log)
     gate = gate or keeping.gate(Zone(settings.domain).domain, open_to_all=settings.open)
+    absences = Absences(trio.current_time, one_listener=settings.public_url is not None)
     world = EdgeWorld(
-        reactor, registry, fresh.pages, lambda _scheme, _host: False, office.meters, office.refused, log,
+        reactor, registry, fresh.pages, absences.away, office.meters, office.refused, log,
         door.guard, door.crowd, room,
     )  # fmt: skip
     public = PublicEdges(world, fresh.context, log, fresh.certificates)
@@ -109,7 +111,15 @@ def build(
         tcp.abort_visitors(tunnels)
 
     services = Services(
-        registry, declarer, office.doorman(gate), reactor, log, LegHouse(reactor), CAPABILITIES, cut=cut
+        registry,
+        declarer,
+        office.doorman(gate),
+        reactor,
+        log,
+        LegHouse(reactor),
+        CAPABILITIES,
+        cut=cut,
+        absences=absences,
     )
     return Parts(services, public, tcp, TunnelPort(services, fresh.context), file, office, keeping, door, gate)
 
@@ -126,7 +136,7 @@ def _naming(
     """Who gives out names and ports, and what remembers them."""
     affinity = Affinity()
     file = AffinityFile(affinity, settings.registry_cache_file or keeping.state.file(AFFINITY_FILE), keeping.log)
-    tcp = TcpEdge(reactor, settings.tcp_ports, keeping.log, door.crowd)
+    tcp = TcpEdge(reactor, settings.tcp_ports, keeping.log, door.crowd, settings.tcp_proxies)
     naming = Naming(Zone(settings.domain), PublicUrls(settings.domain, ports, settings.vhost), settings.public_url)
     compile_policy = partial(Policy.compile, clock=trio.current_time, https_port=ports.get("https", 443))
 

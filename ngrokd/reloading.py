@@ -28,7 +28,7 @@ from protocol.link.logs import Log
 LOOK_EVERY: Final = 0.5  # seconds
 LIVE: Final = frozenset({
     "grace", "tcp_ports", "open", "tls_crt", "tls_key", "cert_dir", "error_pages", "access_log", "audit_log", "log_level",
-    "trusted_proxies", "max_visitors", "max_visitors_per_address", "visitor_rate", "max_body",
+    "trusted_proxies", "tcp_proxies", "max_visitors", "max_visitors_per_address", "visitor_rate", "max_body",
 })  # fmt: skip
 """Fields of Settings that may change under way; the others wait for the next start."""
 

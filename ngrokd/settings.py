@@ -138,6 +138,13 @@ class Settings(BaseModel):
             "trustedProxies", "addresses and networks whose forwarded headers and PROXY protocol are believed", "CIDRS"
         ),
     ] = AddressList(())
+    tcp_proxies: Annotated[
+        Annotated[AddressList, BeforeValidator(parse_networks)],
+        Flag(
+            "tcpProxies", "addresses and networks that put a PROXY protocol header before each visitor of a tcp tunnel",
+            "CIDRS",
+        ),
+    ] = AddressList(())  # fmt: skip
     max_visitors: Annotated[int, Field(ge=0), Flag("maxVisitors", "visitors at a time; 0: by descriptors", "N")] = 0
     max_visitors_per_address: Annotated[
         int, Field(ge=0), Flag("maxVisitorsPerAddress", "visitors at a time from one address; 0: any number", "N")

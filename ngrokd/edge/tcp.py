@@ -12,12 +12,14 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from ngrokd.edge.crowd import Crowd
+from ngrokd.edge.tcp_header import HeaderWait
+from ngrokd.policy.addresses import AddressList, parse_address
 from ngrokd.settings import PortRange
 from protocol.address import client_addr
 from protocol.errors import Blame, Fault, WireError
@@ -29,6 +31,7 @@ from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
 from protocol.link.relay import Relay, RelayEnd
 from protocol.messages import StartProxy, StartProxyResp
+from protocol.proxy_header import ProxyHeader
 from protocol.secret import new_request_id
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 QUIET: Final = range(10_000, 32_768)  # above the well-known services, below Linux's ephemeral ports
 RANDOM_TRIES: Final = 50  # of ports in a range; fails only when it is nearly full
 VERDICT_TIMEOUT: Final = 10.0  # seconds; an agent gives its own dial 5
-COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about missing descriptors
+COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about visitors that were not taken
 
 
 class BoundTcp:
@@ -54,10 +57,20 @@ class BoundTcp:
 class TcpEdge:
     """All tcp tunnels of a server. `ports` may be had; the kernel refuses those of our own listeners and other programs."""
 
-    def __init__(self, reactor: Reactor, ports: PortRange, log: Log, crowd: Crowd | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        ports: PortRange,
+        log: Log,
+        crowd: Crowd | None = None,
+        proxies: AddressList | None = None,
+    ) -> None:
         self._reactor = reactor
         self.ports = ports
         """May change under way; tunnels that are there stay."""
+        self.proxies = proxies or AddressList(())
+        """From there, every connection begins with a PROXY protocol header; from elsewhere none does. May change too."""
+        self._arriving: set[HeaderWait] = set()
         self._log = log
         self._listeners: dict[str, Listener] = {}
         self._visitors: set[_Visitor] = set()
@@ -157,30 +170,75 @@ class TcpEdge:
 
     def abort(self) -> None:
         """Reset every visitor."""
+        for wait in list(self._arriving):
+            wait.cancel()
         for visitor in list(self._visitors):
             visitor.abort("the server stopped")
 
     def _exhausted(self, number: int) -> None:
+        self._complain("can't accept visitors", os.strerror(number))
+
+    def _complain(self, what: str, reason: str, **facts: str) -> None:
         if self._reactor.now - self._complained >= COMPLAIN_EVERY:
             self._complained = self._reactor.now
-            self._log.error("can't accept visitors", reason=os.strerror(number))
+            self._log.error(what, reason=reason, **facts)
 
+    # -- arriving
     def _arrived(self, port: PlainPort, address: tuple[str, int], tunnel: Tunnel) -> None:
-        if tunnel.policy is not None and tunnel.policy.admit_address(address[0]) is not None:
-            port.abort()
+        if self.proxies and self._is_proxy(address[0]):
+            self._await_header(port, address, tunnel)
             return
-        if self._crowd.enter(self._crowd.source(address[0]), port.sock.fileno()) is not None:
+        source = self._crowd.source(address[0])
+        if self._admit(port, address, tunnel, source):
+            port.attach(self._reactor)
+            self._open(port, address, tunnel, source)
+
+    def _is_proxy(self, address: str) -> bool:
+        found = parse_address(address)
+        return found is not None and found in self.proxies
+
+    def _admit(self, port: PlainPort, address: tuple[str, int], tunnel: Tunnel, source: Hashable) -> bool:
+        """Whether the visitor at `address` may come in, as one of `source`; it is reset otherwise."""
+        forbidden = tunnel.policy is not None and tunnel.policy.admit_address(address[0]) is not None
+        if forbidden or self._crowd.enter(source, port.sock.fileno()) is not None:
+            port.abort()
+            return False
+        return True
+
+    def _open(self, port: PlainPort, address: tuple[str, int], tunnel: Tunnel, source: Hashable) -> None:
+        visitor = _Visitor(self._reactor, port, tunnel, self._log, self._left)
+        visitor.source = source
+        self._visitors.add(visitor)
+        visitor.open(address)
+
+    def _await_header(self, port: PlainPort, proxy: tuple[str, int], tunnel: Tunnel) -> None:
+        """Until it is known who the visitor is the connection counts, but for no address."""
+        if self._crowd.enter(None, port.sock.fileno()) is not None:
             port.abort()
             return
         port.attach(self._reactor)
-        visitor = _Visitor(self._reactor, port, tunnel, self._log, self._left)
-        self._visitors.add(visitor)
-        visitor.open(address)
+
+        def done(outcome: ProxyHeader | str) -> None:
+            self._arriving.discard(wait)
+            self._crowd.leave(None)
+            if isinstance(outcome, str):
+                port.abort()
+                if outcome:
+                    self._complain("a proxy's connection to a tcp tunnel was refused", outcome, proxy=proxy[0])
+                return
+            address = outcome.source or proxy  # the proxy speaks for itself: a health check
+            source = self._crowd.source(address[0]) if outcome.source is not None else None
+            if self._admit(port, address, tunnel, source):
+                self._open(port, address, tunnel, source)
+
+        wait = HeaderWait(self._reactor, port, done)
+        self._arriving.add(wait)
+        wait.start()
 
     def _left(self, visitor: _Visitor) -> None:
         if visitor in self._visitors:
             self._visitors.discard(visitor)
-            self._crowd.leave(self._crowd.source(visitor.peer[0]))
+            self._crowd.leave(visitor.source)
 
 
 class _Visitor:
@@ -202,6 +260,8 @@ class _Visitor:
         self._cancel = ignore
         self._too_late = reactor.timer(self._no_verdict)
         self.peer = ("", 0)
+        self.source: Hashable = None
+        """Whom it counts for in the crowd."""
         tunnel.traffic.connections += 1
         tunnel.traffic.live += 1
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import trio
 import trustme
 
-from tests.kit.programs import World
+from protocol.proxy_header import encode
+from tests.kit.programs import World, free_port
 from tests.kit.upstream import Upstream
 from tests.kit.visitor import open_visitor
 
@@ -28,6 +29,33 @@ async def test_a_trusted_proxy_is_believed(world: World, upstream: Upstream) -> 
         answer = await proxy.ask("/", "X-Forwarded-For: 6.6.6.6, 203.0.113.9", "X-Forwarded-Proto: https")
     fields = dict(json.loads(answer.body)["fields"])
     assert (fields["X-Forwarded-For"], fields["X-Forwarded-Proto"]) == ("203.0.113.9", "https")
+
+
+async def test_a_proxy_before_a_tcp_tunnel_is_believed(world: World, upstream: Upstream) -> None:
+    """Both versions of the header; without one, or with one from elsewhere, nobody gets through under another name."""
+    server = await world.ngrokd("-tcpProxies=127.0.0.2", https=False)
+    public = free_port()
+    tunnel: dict[str, object] = {
+        "proto": {"tcp": upstream.echo_port}, "remote_port": public, "allow_ips": ["203.0.113.0/24", "127.0.0.1/32"],
+    }  # fmt: skip
+    await world.ngrokc({"echo": tunnel}, server)
+
+    async def ask(source: str, data: bytes) -> bytes:
+        stream = await trio.open_tcp_stream("127.0.0.1", public, local_address=source)
+        async with stream:
+            await stream.send_all(data)
+            try:
+                with trio.fail_after(5):
+                    return await stream.receive_some()
+            except trio.BrokenResourceError:
+                return b""
+
+    for version in (1, 2):
+        assert await ask("127.0.0.2", encode(version, ("203.0.113.9", 1)) + b"hello") == b"hello"
+        assert await ask("127.0.0.2", encode(version, ("198.51.100.1", 1)) + b"hello") == b""
+    assert await ask("127.0.0.2", b"hello") == b""
+    assert await ask("127.0.0.1", b"hello") == b"hello"
+    assert (await ask("127.0.0.1", encode(1, ("198.51.100.1", 1)))).startswith(b"PROXY ")
 
 
 async def test_limits_are_kept(world: World, upstream: Upstream) -> None:

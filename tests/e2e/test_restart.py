@@ -92,3 +92,26 @@ async def test_requests_under_way_end_before_the_server_does(world: World, upstr
         answer = await visitor.wire.answer()
         assert (answer.status, answer.body) == (200, b"the gate is open\n")
     assert await server.wait() == 0
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_who_comes_while_the_agent_is_away_is_told_to_come_back(
+    world: World, upstream: Upstream, dialect: Dialect, how: str
+) -> None:
+    server = await world.ngrokd(https=False)
+    wanted = {"test": {"proto": {"http": upstream.http_port}}}
+    agent = await world.ngrokc(wanted, server, settings=dialect)
+    async with open_visitor(server.http_port, "never.localhost") as visitor:
+        assert (await visitor.ask("/")).status == 404
+    await (agent.stop() if how == "stop" else agent.kill())
+    with trio.fail_after(5):
+        while True:
+            async with open_visitor(server.http_port, "test.localhost") as visitor:
+                answer = await visitor.ask("/")
+            if answer.status == 503:
+                break
+            assert answer.status in (200, 502, 504)  # the server has not heard of it yet
+    assert answer.head.get(b"retry-after") == b"10"
+    await world.ngrokc(wanted, server, settings=dialect)
+    async with open_visitor(server.http_port, "test.localhost") as visitor:
+        assert (await visitor.ask("/")).status == 200

@@ -176,13 +176,13 @@ async def test_limits_trust_and_logs_change_under_way(tmp_path: Path) -> None:
         site.values |= {
             "max_body": "9", "trusted_proxies": "127.0.0.1", "access_log": str(access), "audit_log": str(audit),
             "max_visitors": "100", "max_visitors_per_address": "50", "visitor_rate": "1000", "log_level": "DEBUG",
-            "open": "true",
+            "open": "true", "tcp_proxies": "192.0.2.1",
         }  # fmt: skip
         changes = await site.server.reload()
         assert changes.restart == []
         assert changes.applied == [
             "accessLog", "auditLog", "log-level", "maxBody", "maxVisitors", "maxVisitorsPerAddress", "open",
-            "trustedProxies", "visitorRate",
+            "tcpProxies", "trustedProxies", "visitorRate",
         ]  # fmt: skip
         assert b" 413 " in await get(site, **{"X-Forwarded-For": "192.0.2.99"})
         assert None not in logs_of(site)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from ngrokd.policy.addresses import AddressList
 from ngrokd.settings import PortRange, PublicUrl, Settings, flags, settings_from
 from protocol.address import HostPort
 from protocol.errors import ConfigError
@@ -46,6 +47,7 @@ def test_texts_are_understood() -> None:
             "open": "true",
             "log_level": "warning",
             "state_dir": "/s",
+            "tcp_proxies": "10.0.0.0/8, ::1",
         }
     )
     assert settings.http_addr is None
@@ -56,6 +58,7 @@ def test_texts_are_understood() -> None:
     assert settings.tcp_ports == PortRange(2000, 2999)
     assert 2000 in settings.tcp_ports
     assert 3000 not in settings.tcp_ports
+    assert settings.tcp_proxies == AddressList(["::1", "10.0.0.0/8"])
     assert (settings.grace, settings.open, settings.log_level, settings.state_dir) == (1.5, True, "WARNING", Path("/s"))
 
 
@@ -80,6 +83,7 @@ def test_texts_are_understood() -> None:
         ("log", "", "-log"),
         ("log_format", "xml", "-logFormat"),
         ("open", "perhaps", "-open"),
+        ("tcp_proxies", "10.0.0.1/8", "-tcpProxies"),
     ],
 )
 def test_errors_name_the_flag(field: str, text: str, flag: str) -> None:

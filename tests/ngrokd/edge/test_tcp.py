@@ -13,9 +13,11 @@ import structlog
 import trio
 
 from ngrokd.edge import tcp
+from ngrokd.edge.crowd import Crowd, CrowdLimits
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.opener import Cancel, Ready, agent_silent
 from ngrokd.policy import Policy
+from ngrokd.policy.addresses import AddressList
 from ngrokd.settings import PortRange
 from ngrokd.tunnel import Tunnel
 from protocol.errors import Fault
@@ -24,6 +26,8 @@ from protocol.link.plain import PlainPort
 from protocol.link.port import ignore
 from protocol.link.reactor import Reactor
 from protocol.messages import Pong, StartProxy, StartProxyResp
+from protocol.proxy_header import encode
+from tests.kit.edgeworld import read_exactly
 from tests.kit.ports import running, tcp_sockets
 
 ANY = PortRange(1024, 65535)
@@ -59,7 +63,8 @@ class Agent:
 
 class World:
     def __init__(self, reactor: Reactor, caps: frozenset[str], policy: Policy | None) -> None:
-        self.edge = TcpEdge(reactor, ANY, structlog.get_logger())
+        self.crowd = Crowd()
+        self.edge = TcpEdge(reactor, ANY, structlog.get_logger(), self.crowd)
         self.agent = Agent(reactor)
         session: Any = SimpleNamespace(caps=caps, opener=self.agent, client_id="a")
         bound = self.edge.bind(0)
@@ -77,10 +82,17 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(
-    kind: str = "epoll", *, caps: frozenset[str] = frozenset(), policy: Policy | None = None
+    kind: str = "epoll",
+    *,
+    caps: frozenset[str] = frozenset(),
+    policy: Policy | None = None,
+    proxies: str = "",
+    limits: CrowdLimits | None = None,
 ) -> AsyncIterator[World]:
     async with running(kind) as reactor:
         found = World(reactor, caps, policy)
+        found.edge.proxies = AddressList(proxies.split())
+        found.crowd.limits = limits or CrowdLimits()
         with trio.fail_after(10):
             yield found
         found.edge.stop(found.tunnel)
@@ -88,6 +100,7 @@ async def world(
         for stream in found.agent.streams:
             await stream.aclose()
         assert found.edge.live == 0
+        assert found.crowd.live == 0
         assert found.tunnel.traffic.live == 0
 
 
@@ -350,3 +363,127 @@ async def test_ports_of_a_predecessor_are_given_to_who_asks_for_them() -> None:
         assert second.fileno() == -1
         assert first.fileno() >= 0
         bound.close()
+
+
+# -- behind a proxy
+VISITOR = ("203.0.113.7", 4711)
+
+
+@pytest.mark.parametrize("kind", ["epoll", "tasks"])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_a_proxy_says_who_its_visitor_is(kind: str, version: int, size: int) -> None:
+    async with world(kind, proxies="127.0.0.0/8") as w:
+        visitor = await w.visit()
+        data = encode(version, VISITOR) + b"hello"
+        for start in range(0, len(data), size):
+            await visitor.send_all(data[start : start + size])
+            await trio.lowlevel.checkpoint()
+        stream = await w.stream()
+        assert await read_exactly(stream, 5) == b"hello"
+        assert w.agent.starts[0].client_addr == "203.0.113.7:4711"
+        await stream.send_all(b"answer")
+        assert await read_exactly(visitor, 6) == b"answer"
+        await visitor.aclose()
+
+
+async def test_the_service_speaks_first_behind_a_proxy_too() -> None:
+    async with world(proxies="127.0.0.1") as w:
+        visitor = await w.visit()
+        await visitor.send_all(encode(1, VISITOR))
+        stream = await w.stream()
+        await stream.send_all(b"SSH-2.0-x")
+        assert await read_exactly(visitor, 9) == b"SSH-2.0-x"
+        await visitor.aclose()
+
+
+@pytest.mark.parametrize("header", [b"PROXY UNKNOWN\r\n", encode(2, None)])
+async def test_a_proxy_that_speaks_for_itself_is_the_visitor(header: bytes) -> None:
+    async with world(proxies="127.0.0.1", limits=CrowdLimits(of_one=1)) as w:
+        visitors = [await w.visit() for _ in range(2)]  # such connections count for no address
+        for visitor in visitors:
+            await visitor.send_all(header)
+        with trio.fail_after(5):
+            while len(w.agent.starts) < 2:
+                await trio.sleep(0.01)
+        assert w.agent.starts[0].client_addr.startswith("127.0.0.1:")
+        for visitor in visitors:
+            await visitor.aclose()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\n\r\n", b"PROXY TCP4 1.2.3.4\r\n", b"PROXY " + b"x" * 200, b"PROXY TCP4 1.2", b""]
+)
+async def test_a_proxy_that_sends_no_header_is_refused(sent: bytes) -> None:
+    async with world(proxies="127.0.0.1") as w:
+        visitor = await w.visit()
+        await visitor.send_all(sent)
+        with contextlib.suppress(trio.BrokenResourceError):
+            if sent in (b"", b"PROXY TCP4 1.2"):
+                await visitor.send_eof()
+            assert await visitor.receive_some() == b""
+        assert not w.agent.starts
+        await visitor.aclose()
+
+
+async def test_a_proxy_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngrokd.edge.tcp_header.HEADER_SECONDS", 0.05)
+    async with world(proxies="127.0.0.1") as w:
+        visitor = await w.visit()
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+        assert not w.agent.starts
+        await visitor.aclose()
+
+
+async def test_nobody_else_may_say_who_he_is() -> None:
+    async with world(proxies="192.0.2.0/24") as w:
+        visitor = await w.visit()
+        await visitor.send_all(encode(1, VISITOR))
+        stream = await w.stream()
+        assert (await stream.receive_some()).startswith(b"PROXY TCP4 203.0.113.7 ")  # the service's business
+        assert w.agent.starts[0].client_addr.startswith("127.0.0.1:")
+        await visitor.aclose()
+
+
+@pytest.mark.parametrize(("address", "comes"), [("203.0.113.7", True), ("198.51.100.1", False)])
+async def test_address_lists_see_the_visitor_behind_the_proxy(address: str, comes: bool) -> None:
+    policy = Policy.compile("", {"allow_ips": ["203.0.113.0/24"]})
+    async with world(proxies="127.0.0.1", policy=policy) as w:
+        visitor = await w.visit()
+        await visitor.send_all(encode(2, (address, 1)))
+        if comes:
+            await w.stream()
+        else:
+            with pytest.raises(trio.BrokenResourceError):
+                await visitor.receive_some()
+        assert bool(w.agent.starts) is comes
+        await visitor.aclose()
+
+
+async def test_limits_per_address_count_the_visitor_behind_the_proxy() -> None:
+    async with world(proxies="127.0.0.1", limits=CrowdLimits(of_one=1)) as w:
+        first, second, other = [await w.visit() for _ in range(3)]
+        await first.send_all(encode(1, VISITOR))
+        await w.stream()
+        await second.send_all(encode(1, (VISITOR[0], 9)))
+        with pytest.raises(trio.BrokenResourceError):
+            await second.receive_some()
+        await other.send_all(encode(1, ("203.0.113.8", 1)))
+        with trio.fail_after(5):
+            while len(w.agent.starts) < 2:
+                await trio.sleep(0.01)
+        for visitor in (first, second, other):
+            await visitor.aclose()
+
+
+async def test_the_edge_ends_while_a_proxy_is_silent() -> None:
+    async with world(proxies="127.0.0.1") as w:
+        visitor = await w.visit()
+        with trio.fail_after(5):
+            while not w.crowd.live:
+                await trio.sleep(0.01)
+        w.edge.abort()
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+        await visitor.aclose()
