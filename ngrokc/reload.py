@@ -72,4 +72,4 @@ class Reloader:
         try:
             await self._agent.open_tunnel(spec)
         except Fault as fault:
-            self._log.error("a tunnel could not be opened", tunnel=spec.name, code=fault.code, reason=fault.message)
+            self._log.warning("a tunnel could not be opened", tunnel=spec.name, code=fault.code, reason=fault.message)

@@ -10,7 +10,8 @@ import enum
 
 
 class Blame(enum.Enum):
-    """Who has to act. Log levels follow: visitor info, agent and upstream warning, server error, operator to the terminal."""
+    """Who has to act. Log levels follow: visitor info, server error, the others warning. An operator is whoever set
+    something up, an agent's user too."""
 
     VISITOR = "visitor"
     AGENT = "agent"

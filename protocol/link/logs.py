@@ -46,13 +46,9 @@ class LogFormat(StrEnum):
 
 
 def log_fault(log: Log, fault: Fault, event: str, **facts: object) -> None:
-    """One line for a fault, at the level of its blame: a visitor's is info, an agent's or upstream's a warning, the
-    operator's and ours an error."""
-    emit = {
-        Blame.VISITOR: log.info,
-        Blame.AGENT: log.warning,
-        Blame.UPSTREAM: log.warning,
-    }.get(fault.blame, log.error)
+    """One line for a fault, at the level of its blame: a visitor's is info, ours an error, all others' a warning (also
+    what somebody set up wrongly, such as a name that another has: nothing failed here)."""
+    emit = {Blame.VISITOR: log.info, Blame.SERVER: log.error}.get(fault.blame, log.warning)
     emit(event, code=fault.code, message=fault.message, **facts)
 
 

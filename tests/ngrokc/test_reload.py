@@ -68,7 +68,7 @@ async def test_the_agent_is_told(tmp_path: Path) -> None:
             path.write_text("tunnels: [")
             assert await reloader.reload() is None
     assert agent.asked == ["-b", "+c"]
-    assert [line["event"] for line in lines if line["log_level"] == "error"] == [
-        "the new configuration is not used", "a tunnel could not be opened",
-    ] or len(lines) == 3  # fmt: skip
+    told = {line["event"]: line["log_level"] for line in lines}
+    assert told["the new configuration is not used"] == "error"
+    assert told["a tunnel could not be opened"] == "warning"
     assert {spec.name for spec in reloader.plan.tunnels} == {"a", "c"}

@@ -140,7 +140,7 @@ def test_tracebacks_cannot_pass_for_lines(form: LogFormat, tmp_path: Path) -> No
         (Blame.AGENT, "warning"),
         (Blame.UPSTREAM, "warning"),
         (Blame.SERVER, "error"),
-        (Blame.OPERATOR, "error"),
+        (Blame.OPERATOR, "warning"),
     ],
 )
 def test_blame_decides_the_level(blame: Blame, level: str, tmp_path: Path) -> None:
