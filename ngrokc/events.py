@@ -87,7 +87,8 @@ VISITOR_SIDE = "visitor:"  # how a failure begins that the visitor caused: it cl
 
 @dataclass(frozen=True, slots=True)
 class ConnectionClosed:
-    """`up` and `down` are bytes from and to the visitor; `failure` is None for an orderly end, else whose side and why."""
+    """`up` and `down` are bytes from and to the visitor; `failure` is None for an orderly end, else whose side and why.
+    `relayed`: an upstream had taken the visitor."""
 
     tunnel: str
     conn_id: str
@@ -95,6 +96,9 @@ class ConnectionClosed:
     down: int
     seconds: float
     failure: str | None
+    url: str = ""
+    client_addr: str = ""
+    relayed: bool = True
 
     @property
     def ours(self) -> bool:

@@ -276,16 +276,19 @@ class Visit:
         if self._timer is not None:
             self._timer.clear()
         failure = None if end.failure is None else f"{end.side or 'tunnel'}: {end.failure}"
-        self._over(end.up, end.down, failure)
+        self._over(end.up, end.down, failure, relayed=True)
 
-    def _over(self, up: int, down: int, failure: str | None) -> None:
+    def _over(self, up: int, down: int, failure: str | None, *, relayed: bool = False) -> None:
         visitors, route = self._visitors, self.route
         if self not in visitors._active:  # noqa: SLF001 - a program's stream that the agent's end had ended already
             return
         visitors.closed(self, up, down)
         if (visitors.bus.heard or failure is not None) and route is not None:
             seconds = visitors.reactor.now - self.began
-            visitors.bus.publish(ConnectionClosed(route.name, self.conn_id, up, down, seconds, failure))
+            closed = ConnectionClosed(
+                route.name, self.conn_id, up, down, seconds, failure, route.url, self.client_addr, relayed
+            )
+            visitors.bus.publish(closed)
 
     # -- a program instead of an upstream
     def _offer(self, route: Route) -> None:
@@ -303,7 +306,7 @@ class Visit:
 
     def _counted(self, up: int, down: int) -> None:
         self._visitors.reactor.refresh()
-        self._over(up, down, None)
+        self._over(up, down, None, relayed=True)
 
     # -- no
     def _refuse(self, code: str, message: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from ngrokc.inspect.body import TOO_FAST, TOO_LARGE, Body
 from ngrokc.inspect.heads import (
+    Fields,
     Unreadable,
     answer_framing,
     answer_start,
@@ -20,7 +21,7 @@ from ngrokc.inspect.heads import (
     split_head,
     values,
 )
-from ngrokc.inspect.model import Exchange, Fields, Half, Origin, State
+from ngrokc.inspect.model import Exchange, Half, Origin, State
 from ngrokc.inspect.reader import RAW, Reader
 from ngrokc.inspect.store import Store
 from ngrokc.inspect.streams import Streams
@@ -30,9 +31,16 @@ INTERIM: Final = 16  # 1xx heads kept of one exchange
 
 
 class Conversation:
-    """Fed in the order of time: `feed`, `gap`, `ended`, `closed`. `at` are times since the epoch."""
+    """Fed in the order of time: `feed`, `gap`, `ended`, `closed`. `at` are times since the epoch. `on_done` is told of each
+    exchange that is over, `on_closed` of the connection's end and its time."""
 
-    def __init__(self, store: Store, origin: Origin, on_done: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        origin: Origin,
+        on_done: Callable[[Exchange], None],
+        on_closed: Callable[[float], None] | None = None,
+    ) -> None:
         self.store = store
         self.origin = origin
         self.now = 0.0
@@ -40,6 +48,8 @@ class Conversation:
         self.broken = ""
         self.streams: Streams | None = None
         self._on_done = on_done
+        self._on_closed = on_closed
+        self._touched: Exchange | None = None
         self._requests = _Requests(self)
         self._answers = _Answers(self)
         self.up = Reader(self._requests, store.limits.head)
@@ -62,6 +72,7 @@ class Conversation:
             (self.up if up else self.down).feed(data)
         except Unreadable as error:
             self.give_up(str(error))
+        self._settle()
 
     def gap(self, up: bool, at: float, count: int) -> None:
         """Bytes of one direction that nobody copied."""
@@ -74,6 +85,18 @@ class Conversation:
                 self.give_up(TOO_FAST)
         elif not reader.gap(count):
             self.give_up(TOO_FAST)
+        self._settle()
+
+    def touch(self, exchange: Exchange) -> None:
+        """Something of it changed; the store is told once for all that the same bytes brought."""
+        if self._touched is not exchange:
+            self._settle()
+            self._touched = exchange
+
+    def _settle(self) -> None:
+        touched, self._touched = self._touched, None
+        if touched is not None:
+            self.store.changed(touched)
 
     def skippable(self, up: bool) -> int:
         """How many of the next bytes of a direction need not be copied, because their body is cut anyway."""
@@ -107,6 +130,8 @@ class Conversation:
                 self.finish(exchange, "failed", reason or "the connection ended within the answer")
         self.waiting.clear()
         self.broken = self.broken or "closed"
+        if self._on_closed is not None:
+            self._on_closed(at)
 
     def look_away(self, at: float) -> None:
         """From here on unseen bytes pass: what is under way is cut; the next exchange starts afresh."""
@@ -129,6 +154,8 @@ class Conversation:
         self.waiting.clear()
 
     def finish(self, exchange: Exchange, state: State, why: str = "") -> None:
+        if self._touched is exchange:
+            self._touched = None
         exchange.state = state
         exchange.ended_at = self.now
         exchange.failure = why if state == "failed" else ""
@@ -164,7 +191,7 @@ class _Requests:
             raise Unreadable("more pipelined requests than are followed")
         store = owner.store
         self.body = Body(store.vault)
-        half = Half(raw, start, fields, self.body)
+        half = Half(raw, start, self.body)
         self.exchange = Exchange(store.new_id(), owner.origin, half, owner.now, owner.now)
         framing = request_framing(fields)
         owner.waiting.append(self.exchange)
@@ -177,12 +204,12 @@ class _Requests:
             owner.streams.feed(True, owner.now, data)
         elif self.body is not None and self.exchange is not None:
             self.body.add(data)
-            owner.store.changed(self.exchange)
+            owner.touch(self.exchange)
 
     def skipped(self, count: int) -> None:
         if self.body is not None and self.exchange is not None:
             self.body.skip(count, TOO_LARGE)
-            self._owner.store.changed(self.exchange)
+            self._owner.touch(self.exchange)
 
     def trailers(self, fields: Fields) -> None:
         if self.exchange is not None:
@@ -213,22 +240,22 @@ class _Answers:
         if self._interim:
             if len(exchange.interim) < INTERIM:
                 exchange.interim.append((owner.now, raw))
-            owner.store.changed(exchange)
+            owner.touch(exchange)
             return 0
         self.body = Body(owner.store.vault)
-        exchange.answer = Half(raw, start, fields, self.body)
+        exchange.answer = Half(raw, start, self.body)
         exchange.first_at = owner.now
         exchange.state = "answering"
         method = exchange.request.start[0]
         if status == 101 or (method == b"CONNECT" and status < 300):
             owner.upgrade(exchange)
-            owner.store.changed(exchange)
+            owner.touch(exchange)
             return RAW
-        if b"text/event-stream" in exchange.answer.get(b"content-type").lower():
+        if any(b"text/event-stream" in kind for kind in values(fields, b"content-type")):
             self._events(exchange)
         framing = answer_framing(status, method, fields)
         if framing != 0:
-            owner.store.changed(exchange)
+            owner.touch(exchange)
         return framing
 
     def _events(self, exchange: Exchange) -> None:
@@ -243,12 +270,12 @@ class _Answers:
             owner.streams.feed(False, owner.now, data)
         if self.body is not None and owner.waiting and owner.waiting[0].state != "open":
             self.body.add(data)
-            owner.store.changed(owner.waiting[0])
+            owner.touch(owner.waiting[0])
 
     def skipped(self, count: int) -> None:
         if self.body is not None and self._owner.waiting:
             self.body.skip(count, TOO_LARGE)
-            self._owner.store.changed(self._owner.waiting[0])
+            self._owner.touch(self._owner.waiting[0])
 
     def trailers(self, fields: Fields) -> None:
         if self._owner.waiting and self._owner.waiting[0].answer is not None:

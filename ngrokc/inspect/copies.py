@@ -8,8 +8,9 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+from ngrokc.inspect.heads import Fields
 from ngrokc.inspect.mask import mask_fields, mask_target
-from ngrokc.inspect.model import Exchange, Fields
+from ngrokc.inspect.model import Exchange
 
 BODY_CAP: Final = 256 * 1024
 HOP: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade"})

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ngrokc.inspect.body import Body, Vault
 from ngrokc.inspect.content import as_text, decoded, form_pairs, media_type
+from ngrokc.inspect.heads import Fields
 from ngrokc.inspect.mask import mask_fields, mask_text_target
-from ngrokc.inspect.model import Exchange, Fields, Half, Origin
+from ngrokc.inspect.model import Exchange, Half, Origin
 
 IMPORT_CAP: Final = 32 * 1024 * 1024
 IMPORT_ENTRIES: Final = 1000
@@ -230,4 +231,4 @@ def _half(start: tuple[bytes, bytes, bytes], fields: Fields, data: bytes, vault:
     lines = [b" ".join(start), *(name + b": " + value for name, value in plain), b"", b""]
     body = Body(vault)
     body.add(data)
-    return Half(b"\r\n".join(lines), start, plain, body)
+    return Half(b"\r\n".join(lines), start, body, plain)

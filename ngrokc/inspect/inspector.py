@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from functools import partial
 from types import MappingProxyType
 
 import trio
@@ -62,13 +63,19 @@ class Inspector:
         if self._intake is None or not tunnel.options.inspect:
             return None
         self._routes[tunnel.name, tunnel.protocol] = tunnel
-        self.journal.tapped(connection.conn_id)
+        self.journal.opened(tunnel.name)
+        now = self.store.clock()
+        over = partial(self._visitor_left, tunnel.name, now)
         origin = Origin(tunnel.name, tunnel.url, tunnel.protocol, connection.conn_id, connection.client_addr)
         if tunnel.protocol == "tcp":
-            entry = Connection(self.store.new_id(), origin, self.store.clock())
+            entry = Connection(self.store.new_id(), origin, now)
             self.store.add(entry)
-            return CountingTap(self.store, entry)
-        return HttpTap(self._intake, Conversation(self.store, origin, self.journal.exchange_done))
+            return CountingTap(self.store, entry, over)
+        talk = Conversation(self.store, origin, self.journal.exchange_done, over)
+        return HttpTap(self._intake, self._intake.lane(tunnel.name), talk)
+
+    def _visitor_left(self, tunnel: str, since: float, at: float) -> None:
+        self.journal.closed(tunnel, max(0.0, at - since))
 
     def refuses(self, upstream: Upstream | None) -> bool:
         """Whether this upstream is the inspector itself: such a tunnel must not be opened."""
@@ -106,7 +113,7 @@ class Inspector:
         try:
             if path is not None:
                 await trio.to_thread.run_sync(self._write_token, agent)
-            with agent.events.subscribe() as events:
+            with agent.events.subscribe(visitors=False) as events:
                 async with trio.open_nursery() as nursery:
                     self._intake = Intake(self.store, self.settings.limits)
                     nursery.start_soon(self._intake.run)

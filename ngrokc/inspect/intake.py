@@ -1,8 +1,9 @@
-"""Between traffic and parser: taps append copies, a task works them off within a share of the processor.
+"""Between traffic and parser: taps append copies, a task turns them into exchanges a little later.
 
-The taps run in the reactor's callbacks at tens of thousands of calls a second: they append and leave. The worker turns
-copies into exchanges in slices of half a millisecond and sleeps when its share is spent; meanwhile connections look away at
-the beginning of their next exchange, which costs a comparison, and what passes is counted.
+The taps run in the reactor's callbacks at tens of thousands of calls a second: they append and leave. The worker looks at
+the queue a hundred times a second, parses in slices of half a millisecond and rests between them while there is traffic.
+What it can't follow is sampled: each tunnel's lane lets so many exchanges begin as parsing them has measured to cost
+(`lane`); the others pass at the price of a comparison, and are counted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ngrokc.inspect.lane import Lane
 from ngrokc.inspect.settings import Limits
 from ngrokc.inspect.store import Store
 
@@ -20,35 +22,53 @@ if TYPE_CHECKING:
     from ngrokc.inspect.tap import HttpTap
 
 SLICE: Final = 0.0005  # seconds of parsing between two turns of the reactor
-BURST: Final = 0.15  # seconds of parsing that may be saved up: five thousand exchanges out of the blue are seen in full
-TICK: Final = 0.02  # seconds to sleep when the share is spent
-ENOUGH: Final = 0.02  # seconds of share that let connections look again
+REST: Final = (
+    0.005  # seconds between two slices while there is traffic that they delay: a tenth of one processor at most
+)
+PAUSE: Final = (
+    0.01  # seconds between two looks at the queue: waking up for each exchange would cost as much as parsing it
+)
+TICK: Final = 0.1  # the same while only a sample is seen: ten large bites leave the caches warmer than fifty small ones
 SOFT: Final = 4  # the queue is full for new exchanges at this part of its cap; the rest is for those under way
+FIRST_GUESS: Final = 60e-6  # seconds to parse one exchange, until it was measured
+CHEAPEST, DEAREST = 20e-6, 0.05  # seconds; what a measurement may say
+MEMORY: Final = 200  # exchanges that the measured cost is a mean of
 EXPIRE_EVERY: Final = 60.0
 
 
 class Intake:
-    """Owns the queue's budget. `room` is what it can still take, `full` tells taps to begin nothing new."""
+    """Owns the queue's budget (`room` is what it can still take) and the lanes."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
         self.store = store
         self.limits = limits
         self.room = limits.queue
-        self.full = False
         self.clock = time.monotonic
+        self.cost = FIRST_GUESS
+        """Seconds to parse one exchange, as measured lately."""
         self._wall = time.time() - time.monotonic()
         self._ready: deque[HttpTap] = deque()
+        self._lanes: dict[str, Lane] = {}
         self._parked = False
         self._wake = trio.Event()
-        self._saved = BURST
-        self._counted = time.monotonic()
+        self._refilled = time.monotonic()
+        self._spent = 0.0  # seconds that were parsed for exchanges that are not counted yet
+        self._captured = 0
 
     def __repr__(self) -> str:
-        return f"<Intake {len(self._ready)} ready, {self.room} room{' full' if self.full else ''}>"
+        return f"<Intake {len(self._ready)} ready, {self.room} room, {len(self._lanes)} lanes>"
 
     def wall(self, at: float) -> float:
         """Seconds since the epoch for a reading of `clock`."""
         return at + self._wall
+
+    def lane(self, tunnel: str) -> Lane:
+        """The lane of a tunnel, for a tap that counts itself in and out (`Lane.taps`). A burst of as many exchanges as
+        would be remembered is seen whole."""
+        found = self._lanes.get(tunnel)
+        if found is None:
+            found = self._lanes[tunnel] = Lane(self.limits.tunnel_exchanges)
+        return found
 
     # -- for taps: called within traffic
     def ready(self, tap: HttpTap) -> None:
@@ -64,29 +84,50 @@ class Intake:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire)
             while True:
-                if not self._ready:
-                    self.full = False
+                if not self._ready and not self._sampling:
                     self._parked = True
                     await self._wake.wait()
                     self._wake = trio.Event()
-                await self._turn()
+                await trio.sleep(self._turn())
 
-    async def _turn(self) -> None:
-        now = time.monotonic()
-        self._saved = min(BURST, self._saved + (now - self._counted) * self.limits.cpu_share)
-        self._counted = now
-        if self._saved <= 0:
-            self.full = True
-            await trio.sleep(TICK)
-            return
-        self.slice(now + SLICE)
-        self._saved -= time.monotonic() - now
-        queued = self.limits.queue - self.room
-        if queued > self.limits.queue // SOFT:
-            self.full = True
-        elif self._saved > ENOUGH:
-            self.full = False
-        await trio.lowlevel.checkpoint()
+    def _turn(self) -> float:
+        """Refill, parse a slice; how long to rest."""
+        moving = self._refill()
+        if self._ready:
+            self._parse(SLICE)
+        if self._ready:
+            return REST if moving else 0.0
+        return TICK if self._sampling else PAUSE
+
+    @property
+    def _sampling(self) -> bool:
+        return any(lane.full for lane in self._lanes.values())
+
+    def _refill(self) -> bool:
+        """What time has earned for the lanes; whether anything began since the last time."""
+        now = self.clock()
+        exchanges = (now - self._refilled) / self.cost
+        self._refilled = now
+        moving = [lane for lane in self._lanes.values() if lane.moving]
+        each = exchanges / max(1, len(moving))
+        crowded = self.limits.queue - self.room > self.limits.queue // SOFT
+        for name, lane in list(self._lanes.items()):
+            lane.refill(each * self.limits.cpu_share, each * self.limits.sample_share, crowded=crowded)
+            if lane.rested:
+                del self._lanes[name]
+        return bool(moving)
+
+    def _parse(self, seconds: float) -> None:
+        """One slice, and what it says about the cost of an exchange."""
+        began = self.clock()
+        self.slice(began + seconds)
+        self._spent += self.clock() - began
+        count = self.store.counts.captured - self._captured
+        if count > 0:
+            self._captured += count
+            measured = min(DEAREST, max(CHEAPEST, self._spent / count))
+            self.cost += (measured - self.cost) * min(1.0, count / MEMORY)
+            self._spent = 0.0
 
     def slice(self, until: float) -> None:
         """Parse what is queued until `until` (of `clock`) or until nothing is left."""

@@ -1,7 +1,8 @@
 """The agent's life, as the status view shows it: states with reasons, latencies, metrics of each tunnel.
 
-Fed with events; keeps the last of each, never all. Connections that failed before a tap saw a byte become entries of the
-store, so that "upstream refused" is in the list too.
+Fed with events, except those that come with every visitor: taps tell of these, because building and carrying an event costs
+20 us. Keeps the last of each, never all. Connections that failed before a tap saw a byte become entries of the store, so
+that "upstream refused" is in the list too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Final
 
 from ngrokc.events import (
     ConnectionClosed,
-    ConnectionOpened,
     Event,
     Latency,
     Notice,
@@ -30,7 +30,6 @@ from ngrokc.inspect.store import Store
 HISTORY: Final = 100
 LATENCIES: Final = 120
 TUNNELS: Final = 1000
-OPEN: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,6 @@ class Journal:
         self.reconnects = 0
         self.started = time.time()
         self._meters: dict[str, TunnelMeters] = {}
-        self._open: dict[str, ConnectionOpened] = {}
-        self._tapped: dict[str, None] = {}
         self._sessions = 0
 
     def meters(self, tunnel: str) -> TunnelMeters:
@@ -65,11 +62,15 @@ class Journal:
             found = self._meters[tunnel] = TunnelMeters(time.monotonic())
         return found
 
-    def tapped(self, conn_id: str) -> None:
-        """This connection has a tap: its failures show there. Comes before the event of its opening is read."""
-        self._tapped[conn_id] = None
-        if len(self._tapped) > OPEN:
-            del self._tapped[next(iter(self._tapped))]
+    def opened(self, tunnel: str) -> None:
+        """A tap is made: a visitor is connected, and what becomes of him shows there."""
+        self.meters(tunnel).gauge += 1
+
+    def closed(self, tunnel: str, seconds: float) -> None:
+        """That visitor's connection is over."""
+        meters = self.meters(tunnel)
+        meters.gauge = max(0, meters.gauge - 1)
+        meters.connections.mark(time.monotonic(), seconds)
 
     def exchange_done(self, exchange: Exchange) -> None:
         if exchange.state == "done" and exchange.kind == "http" and exchange.ended_at is not None:
@@ -79,10 +80,8 @@ class Journal:
     def note(self, event: Event) -> None:
         """Take one event in."""
         match event:
-            case ConnectionOpened():
-                self._opened(event)
-            case ConnectionClosed():
-                self._closed(event)
+            case ConnectionClosed() if event.failure is not None and not event.relayed:
+                self._failed(event)
             case Latency(seconds=seconds):
                 self.latencies.append((time.time(), seconds))
             case StateChanged(state=state, reason=reason):
@@ -104,24 +103,12 @@ class Journal:
     def _add(self, what: str, text: str) -> None:
         self.history.append(Entry(time.time(), what, text))
 
-    def _opened(self, event: ConnectionOpened) -> None:
-        self.meters(event.tunnel).gauge += 1
-        self._open[event.conn_id] = event
-        if len(self._open) > OPEN:
-            del self._open[next(iter(self._open))]
-
-    def _closed(self, event: ConnectionClosed) -> None:
-        meters = self.meters(event.tunnel)
-        meters.gauge = max(0, meters.gauge - 1)
-        meters.connections.mark(time.monotonic(), event.seconds)
-        opened = self._open.pop(event.conn_id, None)
-        tapped = event.conn_id in self._tapped
-        self._tapped.pop(event.conn_id, None)
-        if event.failure is None or tapped or opened is None:
-            return
-        protocol = opened.url.partition("://")[0]
-        origin = Origin(event.tunnel, opened.url, protocol, event.conn_id, opened.client_addr)
+    def _failed(self, event: ConnectionClosed) -> None:
+        """A visitor whom no upstream took; no tap saw him."""
+        self.meters(event.tunnel).connections.mark(time.monotonic(), event.seconds)
+        protocol = event.url.partition("://")[0]
+        origin = Origin(event.tunnel, event.url, protocol, event.conn_id, event.client_addr)
         now = time.time()
         entry = Connection(self.store.new_id(), origin, now - event.seconds)
-        entry.up, entry.down, entry.failure, entry.ended_at = event.up, event.down, event.failure, now
+        entry.up, entry.down, entry.failure, entry.ended_at = event.up, event.down, event.failure or "", now
         self.store.add(entry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ngrokc.inspect.model import Fields
+from ngrokc.inspect.heads import Fields
 
 MASK = b"********"
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ngrokc.inspect.body import Body
+from ngrokc.inspect.heads import Fields, split_head
 
-Fields = list[tuple[bytes, bytes]]
 State = Literal["pending", "answering", "open", "done", "failed", "cut"]
 """pending: no answer yet; answering: its body flows; open: upgraded, runs on; done; failed: ended early; cut: we looked away."""
 
@@ -32,16 +32,25 @@ class Origin:
 
 
 class Half:
-    """A request or an answer. `raw` is the head as received, with its closing empty line; `start` and `fields` come from it."""
+    """A request or an answer. `raw` is the head as received, with its closing empty line; `start` and `fields` come from it.
 
-    __slots__ = ("body", "fields", "raw", "start", "trailers")
+    Fields are split again whenever somebody looks: kept, they would be most of the objects of an exchange that nobody looks
+    at. `fields`: those of a head that was never received as such (an import).
+    """
 
-    def __init__(self, raw: bytes, start: tuple[bytes, bytes, bytes], fields: Fields, body: Body) -> None:
+    __slots__ = ("_fields", "body", "raw", "start", "trailers")
+
+    def __init__(self, raw: bytes, start: tuple[bytes, bytes, bytes], body: Body, fields: Fields | None = None) -> None:
         self.raw = raw
         self.start = start
-        self.fields = fields
+        self._fields = fields
         self.trailers: Fields = []
         self.body = body
+
+    @property
+    def fields(self) -> Fields:
+        """In order and case."""
+        return split_head(self.raw)[1] if self._fields is None else self._fields
 
     def get(self, name: bytes) -> bytes:
         """The first field of that (lower case) name, b"" for none."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from ngrokc.inspect.heads import CHUNKED, UNTIL_CLOSE, Unreadable
-from ngrokc.inspect.model import Fields
+from ngrokc.inspect.heads import CHUNKED, UNTIL_CLOSE, Fields, Unreadable
 
 RAW: Final = -3
 """Framing for an upgraded connection: everything that follows is data."""

@@ -15,7 +15,8 @@ from typing import Final
 import trio
 
 from ngrokc.inspect.conversation import Conversation
-from ngrokc.inspect.model import Exchange, Fields, Origin
+from ngrokc.inspect.heads import Fields
+from ngrokc.inspect.model import Exchange, Origin
 from ngrokc.inspect.seams import RouteLike
 from ngrokc.inspect.store import Store
 from protocol import proxy_header

@@ -43,7 +43,9 @@ class Limits:
     age: float = 24 * 3600.0
     """Seconds after which a finished exchange is forgotten."""
     cpu_share: float = 0.06
-    """Part of one processor that parsing may take while traffic is dense; a burst may take more, see intake."""
+    """Part of one processor that following every exchange of the tunnels may take: up to a thousand or two a second."""
+    sample_share: float = 0.015
+    """The part while that is not enough: a few hundred exchanges a second of each ten thousand are seen, the rest counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The taps: what the relay calls for each piece of data. They copy, count and leave; about a microsecond per exchange.
 
 A tap never waits, never raises and holds no lock. Its copies stand in its own queue in the order of time until the intake's
-worker comes by. While the intake is full, a tap looks away from the beginning of the next exchange on (`_away`), and looks
+worker comes by. While its tunnel's lane is full, a tap looks away from the beginning of the next exchange on (`_away`), and looks
 again where the visitor begins to speak after the upstream did and his first bytes are a request line.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ngrokc.inspect.body import TOO_FAST
 from ngrokc.inspect.conversation import Conversation
 from ngrokc.inspect.intake import Intake
+from ngrokc.inspect.lane import Lane
 from ngrokc.inspect.model import Connection
 from ngrokc.inspect.store import Store
 
@@ -35,11 +37,25 @@ _REQUEST = re.compile(rb"[A-Z]{3,20} [^ \r\n]{1,8192} HTTP/1\.[01]\r\n")
 class HttpTap:
     """Tap of one connection of an http or https tunnel."""
 
-    __slots__ = ("_answered", "_away", "_clock", "_dead", "_intake", "_items", "_queued", "_special", "_steady", "talk")
+    __slots__ = (
+        "_answered",
+        "_away",
+        "_clock",
+        "_dead",
+        "_intake",
+        "_items",
+        "_lane",
+        "_queued",
+        "_special",
+        "_steady",
+        "talk",
+    )
 
-    def __init__(self, intake: Intake, talk: Conversation) -> None:
+    def __init__(self, intake: Intake, lane: Lane, talk: Conversation) -> None:
         self.talk = talk
         self._intake = intake
+        self._lane = lane
+        lane.taps += 1
         self._clock = intake.clock
         self._items: deque[Item] = deque()
         self._queued = 0
@@ -56,8 +72,12 @@ class HttpTap:
     def up(self, data: memoryview) -> None:
         if self._answered:
             self._answered = False
-            if (self._away or self._intake.full) and not self._look(data):
+            lane = self._lane
+            if (self._away or lane.full) and not self._look(data):
                 return
+            lane.left -= 1
+            if lane.left < 1:
+                lane.full = True
         elif self._away:
             return
         cost = len(data) + ITEM
@@ -95,17 +115,19 @@ class HttpTap:
         self._mark(END_DOWN, None)
 
     def closed(self, reason: str | None) -> None:
+        self._lane.taps -= 1
         self._mark(CLOSED, reason)
 
     def _look(self, data: memoryview) -> bool:
         """At the beginning of an exchange, or what looks like one: whether to copy it."""
-        intake = self._intake
+        lane = self._lane
         if self._dead:
             return False
-        if intake.full:
+        if lane.full:
             if self._steady:
                 return True
-            intake.store.counts.missed += 1
+            lane.missed += 1
+            self._intake.store.counts.missed += 1
             if not self._away:
                 self._away = True
                 self._mark(AWAY, None)
@@ -189,10 +211,11 @@ class HttpTap:
 class CountingTap:
     """Tap of one connection of a tcp tunnel: counts, and tells the store twice a second at most."""
 
-    __slots__ = ("_connection", "_next", "_store")
+    __slots__ = ("_connection", "_next", "_on_closed", "_store")
 
-    def __init__(self, store: Store, connection: Connection) -> None:
+    def __init__(self, store: Store, connection: Connection, on_closed: Callable[[float], None] | None = None) -> None:
         self._store = store
+        self._on_closed = on_closed
         self._connection = connection
         self._next = 0.0
 
@@ -214,6 +237,8 @@ class CountingTap:
         self._connection.ended_at = self._store.clock()
         self._connection.failure = reason or ""
         self._store.changed(self._connection)
+        if self._on_closed is not None:
+            self._on_closed(self._connection.ended_at)
 
     def _moved(self) -> None:
         now = self._store.clock()

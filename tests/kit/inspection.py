@@ -45,7 +45,7 @@ class Bench:
         return Conversation(self.store, origin, self.done.append)
 
     def tap(self, origin: Origin = ORIGIN) -> HttpTap:
-        return HttpTap(self.intake, self.talk(origin))
+        return HttpTap(self.intake, self.intake.lane(origin.tunnel), self.talk(origin))
 
     def exchanges(self) -> list[Exchange]:
         """All that the store holds, oldest first."""

@@ -10,8 +10,9 @@ import trio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ngrokc.inspect.heads import Fields
 from ngrokc.inspect.mask import mask_fields, mask_head, mask_text_target
-from ngrokc.inspect.model import Exchange, Fields, Half
+from ngrokc.inspect.model import Exchange, Half
 from ngrokc.inspect.replay import Edit
 from ngrokc.inspect.web.desk import Desk, desk_of
 from ngrokc.inspect.web.reply import ApiError, flag_of, number_of, read_json, text_of

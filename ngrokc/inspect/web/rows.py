@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ngrokc.inspect.content import View, as_text, hex_rows, image, view
+from ngrokc.inspect.heads import Fields
 from ngrokc.inspect.mask import is_secret, mask_fields, mask_head, mask_text_target
-from ngrokc.inspect.model import Connection, Exchange, Fields, Half, Message
+from ngrokc.inspect.model import Connection, Exchange, Half, Message
 from ngrokc.inspect.replay import obstacle
 from ngrokc.inspect.store import Entry
 

@@ -20,7 +20,7 @@ def half(data: bytes, kind: str = "", coding: str = "", bench: Bench | None = No
     body.add(data)
     fields = [(b"Content-Type", kind.encode())] if kind else []
     fields += [(b"Content-Encoding", coding.encode())] if coding else []
-    return Half(b"", (b"HTTP/1.1", b"200", b"OK"), fields, body)
+    return Half(b"", (b"HTTP/1.1", b"200", b"OK"), body, fields)
 
 
 def seen(data: bytes, kind: str = "", coding: str = "") -> View:

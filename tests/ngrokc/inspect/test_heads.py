@@ -12,6 +12,7 @@ from ngrokc.inspect.heads import (
     answer_start,
     request_framing,
     request_start,
+    split_fields,
     split_head,
 )
 
@@ -54,6 +55,23 @@ def test_framing() -> None:
     for bad in ([(b"Content-Length", b"x")], [(b"Content-Length", b"1, 2")], [(b"Transfer-Encoding", b"gzip")]):
         with pytest.raises(Unreadable):
             request_framing(bad)
+
+
+LINES = st.lists(
+    st.sampled_from([b"A: b", b"A:b", b"A:  b", b"A: b ", b"A:\tb", b"A:", b" x", b"bad", b"A: \x0b", b"\xff: 1"])
+)
+
+
+@given(LINES, st.sampled_from([b"\r\n", b"\n"]))
+def test_the_fast_way_and_the_slow_way_agree(lines: list[bytes], end: bytes) -> None:
+    rest = end.join([*lines, b"", b""]) if lines else end
+    try:
+        expected = split_fields(rest)
+    except Unreadable:
+        with pytest.raises(Unreadable):
+            split_head(b"GET / HTTP/1.1\r\n" + rest)
+    else:
+        assert split_head(b"GET / HTTP/1.1\r\n" + rest)[1] == expected
 
 
 @given(st.binary(max_size=300))

@@ -28,6 +28,18 @@ async def test_taps_by_protocol_and_option() -> None:
         assert it.inspector.open(FakeRoute(None, options=TunnelOptions(inspect=False)), FakeVisit()) is None
 
 
+async def test_visitors_are_counted_without_events_of_each() -> None:
+    async with open_inspection() as it:
+        assert not it.agent.events.heard
+        it.send(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n", end=False)
+        it.send(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n")
+        tap = it.inspector.open(FakeRoute(None, protocol="tcp"), FakeVisit())
+        assert tap is not None
+        tap.closed(None)
+        meters = it.inspector.journal.meters("test")
+        assert (meters.gauge, meters.connections.count) == (1, 2)
+
+
 async def test_nothing_is_left_behind(tmp_path: Path) -> None:
     settings = InspectSettings(
         port=0, token_file=tmp_path / "token", spool_parent=tmp_path, limits=Limits(disk=1 << 20)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from ngrokc.events import (
     ConnectionClosed,
-    ConnectionOpened,
     Latency,
     Notice,
     SessionStarted,
@@ -14,28 +13,22 @@ from ngrokc.inspect.model import Connection
 from tests.kit.inspection import Bench
 
 
-def opened(id_: str) -> ConnectionOpened:
-    return ConnectionOpened("test", "http://test.example.me", id_, "1.2.3.4:5")
-
-
 def test_connections_count_and_failures_without_a_tap_are_shown() -> None:
     bench = Bench()
     journal = Journal(bench.store)
-    journal.tapped("a")  # a tap is made in the turn that publishes the opening, which is read later
-    for id_ in "abc":
-        journal.note(opened(id_))
+    for _ in range(3):
+        journal.opened("test")
     assert journal.meters("test").gauge == 3
-    journal.note(ConnectionClosed("test", "a", 1, 2, 0.5, "upstream: reset"))
-    journal.note(ConnectionClosed("test", "b", 1, 2, 0.5, None))
-    journal.note(ConnectionClosed("test", "c", 0, 9, 0.5, "upstream_refused: nothing listens there"))
+    for _ in range(3):
+        journal.closed("test", 0.5)
+    url, visitor = "http://test.example.me", "1.2.3.4:5"
+    journal.note(ConnectionClosed("test", "a", 1, 2, 0.5, "upstream: reset", url, visitor, relayed=True))  # has a tap
+    journal.note(ConnectionClosed("test", "c", 0, 9, 0.5, "upstream_refused: no", url, visitor, relayed=False))
     (entry,) = bench.store.newest()
     assert isinstance(entry, Connection)
-    assert (entry.failure, entry.down, entry.origin.client_addr) == (
-        "upstream_refused: nothing listens there",
-        9,
-        "1.2.3.4:5",
-    )
-    assert (journal.meters("test").gauge, journal.meters("test").connections.count) == (0, 3)
+    assert (entry.failure, entry.down, entry.origin.client_addr) == ("upstream_refused: no", 9, visitor)
+    assert (entry.origin.url, entry.origin.protocol) == (url, "http")
+    assert (journal.meters("test").gauge, journal.meters("test").connections.count) == (0, 4)
 
 
 def test_history_latency_and_reconnects() -> None:

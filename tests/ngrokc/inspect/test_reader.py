@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ngrokc.inspect.heads import CHUNKED, UNTIL_CLOSE, Unreadable
-from ngrokc.inspect.model import Fields
+from ngrokc.inspect.heads import CHUNKED, UNTIL_CLOSE, Fields, Unreadable
 from ngrokc.inspect.reader import RAW, Reader
 
 CODES = {b"chunked": CHUNKED, b"close": UNTIL_CLOSE, b"raw": RAW}

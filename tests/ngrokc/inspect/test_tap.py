@@ -28,14 +28,14 @@ def test_while_full_new_exchanges_pass_unseen_and_are_counted() -> None:
     bench = Bench()
     tap = bench.tap()
     tap.up(GET)
-    bench.intake.full = True
+    bench.intake.lane("test").full = True
     tap.down(OK)  # under way: seen to its end
     for _ in range(5):
         tap.up(GET)
         tap.down(OK)
     assert [e.state for e in bench.exchanges()] == ["done"]
     assert bench.store.counts.missed == 5
-    bench.intake.full = False
+    bench.intake.lane("test").full = False
     tap.up(memoryview(b"no beginning"))
     tap.down(OK)
     tap.up(GET)

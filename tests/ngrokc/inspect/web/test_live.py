@@ -6,6 +6,7 @@ from typing import Any
 import trio
 from trio_websocket import open_websocket_url
 
+from ngrokc.inspect.settings import InspectSettings, Limits
 from tests.kit.inspection import Inspection, open_inspection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -49,7 +50,8 @@ async def test_list_changes_filter_and_clear() -> None:
 
 
 async def test_a_stalled_page_costs_itself_updates_only() -> None:
-    async with open_inspection() as it, connect(it) as socket:
+    settings = InspectSettings(port=0, limits=Limits(tunnel_exchanges=5000))  # or some would be missed
+    async with open_inspection(settings=settings) as it, connect(it) as socket:
         await next_of(socket, "list")
         for number in range(5000):
             it.send(get(f"/{number}" + "x" * 500), OK)
