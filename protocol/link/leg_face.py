@@ -49,11 +49,15 @@ class FacedPort(Port):
             raise ValueError("a stream lives on its leg's reactor")
         if self.closed:
             raise PortBroken("the stream is closed")
-        if self._face is not None:
-            if self._face.stream.busy:
+        face = self._face
+        if face is not None:
+            if face.stream.busy:
                 raise trio.BusyResourceError("a task is using the stream")
             self._face = None
-            self.on_readable = self.on_writable = ignore
+            if self.on_readable == face.wake_readers:  # else the new owner has put its own there, as with any port
+                self.on_readable = ignore
+            if self.on_writable == face.wake_writers:
+                self.on_writable = ignore
         if self.has_news():
             self.announce()
 

@@ -12,12 +12,15 @@ import trio
 import trustme
 
 from protocol.link.epoll import EpollReactor
+from protocol.link.leg import Leg, LegShared
+from protocol.link.leg_stream import StreamPort
 from protocol.link.plain import PlainPort
-from protocol.link.port import Port, PortBroken
+from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
 from protocol.link.tasks import TaskReactor
 from protocol.link.tls import TlsPort
 from protocol.link.tls_socket import TlsSocketPort
+from protocol.mux import Role
 
 REACTORS: dict[str, type[Reactor]] = {"epoll": EpollReactor, "tasks": TaskReactor}
 SERVER_NAME = "port.test"
@@ -83,7 +86,59 @@ PAIRS: dict[str, MakePair] = {
     "tls-server": functools.partial(_tls, TlsPort, True),
     "tls-socket": functools.partial(_tls, TlsSocketPort, False),
 }
-HALF_CLOSING = [name for name in PAIRS if name != "tls-socket"]
+EVERY = [*PAIRS, "stream"]
+HALF_CLOSING = [name for name in EVERY if name != "tls-socket"]
+
+
+@contextlib.asynccontextmanager
+async def joined(kind: str, reactor_kind: str, *, attached: bool = True) -> AsyncIterator[tuple[Reactor, Port, Port]]:
+    """A reactor and two joined ports of a kind of EVERY, attached to it or task-owned. The caller closes the ports."""
+    if kind == "stream":
+        async with running(reactor_kind) as reactor, _streams(reactor) as (near, far):
+            if not attached:
+                near.detach()
+                far.detach()
+            yield reactor, near, far
+        return
+    near, far = await PAIRS[kind]()
+    async with running(reactor_kind) as reactor:
+        if attached:
+            near.attach(reactor)
+            far.attach(reactor)
+        yield reactor, near, far
+
+
+@contextlib.asynccontextmanager
+async def _streams(reactor: Reactor) -> AsyncIterator[Pair]:
+    """Both ends of a stream; its first byte, which makes the far one, is read already."""
+    agents, servers = await PAIRS["tls-socket"]()
+    accepted: list[Port] = []
+    arrived = trio.Event()
+
+    def accept(stream: StreamPort) -> None:
+        accepted.append(stream)
+        stream.on_readable = arrived.set
+
+    shared = LegShared()
+    agent = Leg(reactor, agents, role=Role.CLIENT, on_stream=accept, on_end=_unheard, shared=shared)
+    server = Leg(reactor, servers, role=Role.SERVER, on_stream=None, on_end=_unheard, shared=shared)
+    near = server.open()
+    near.write(b"!")
+    with trio.fail_after(5):
+        await arrived.wait()
+    far = accepted[0]
+    assert far.take() == b"!"
+    assert far.take() is None
+    far.on_readable = ignore
+    try:
+        yield near, far
+    finally:
+        agent.abort()
+        server.abort()
+
+
+def _unheard(_reason: str) -> None:
+    """The end of a leg that nobody waits for."""
 
 
 class Collector:
