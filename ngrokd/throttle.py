@@ -208,6 +208,10 @@ class ThrottledPort(Port):
     def end_writing(self) -> None:
         self._port.end_writing()
 
+    @property
+    def carrier_gone(self) -> bool:
+        return self._port.carrier_gone
+
     # -- the end
     def close(self) -> None:
         self._leave()

@@ -308,6 +308,7 @@ class VisitorConnection:
     def stream_ended(self, failure: str | None) -> None:
         """The stream ended (None: cleanly) or broke. What that means depends on how far the answer is."""
         down = self.down
+        lost = self.slot.port is not None and self.slot.port.carrier_gone
         self.slot.close()
         if self.state is _HEAD:
             return  # between exchanges: the next request opens a new one
@@ -315,7 +316,7 @@ class VisitorConnection:
             if not self.up.finished:
                 self._finish()
         elif not down.begun:
-            self._ended_before_answer(failure)
+            self._ended_before_answer(failure, lost)
         else:
             self._ended_within_answer(failure)
 
@@ -329,7 +330,7 @@ class VisitorConnection:
         self.edge.refused(self, "upstream_broke", failure)
         self.abort()
 
-    def _ended_before_answer(self, failure: str | None) -> None:
+    def _ended_before_answer(self, failure: str | None, lost: bool) -> None:
         request, tunnel = self.request, self.slot.tunnel
         assert request is not None
         assert tunnel is not None
@@ -340,7 +341,7 @@ class VisitorConnection:
             self._retried = True
             self._follow(decide_again(self, request, tunnel), request)
         else:
-            self.refuse("upstream_broke", failure or "the service closed the connection without an answer")
+            self.refuse("link_lost" if lost else "upstream_broke", failure or "the service closed without an answer")
 
     def upgrade(self, rest: bytes) -> None:
         """After 101 both sides own the connection; every byte passes as it is."""

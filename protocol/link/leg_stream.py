@@ -340,6 +340,10 @@ class StreamPort(FacedPort):
         self.leg.machine.finish(self)
         self.leg.sender.schedule()
 
+    @property
+    def carrier_gone(self) -> bool:
+        return self.leg.over
+
     # -- the end
     def close(self) -> None:
         """What was taken is still delivered, then the end. What the peer sends from now on is answered by a reset."""

@@ -96,6 +96,11 @@ class Port(abc.ABC):
     clean_end: bool = True
     """After an end of file: False when the other side vanished without saying so (TLS without close_notify)."""
 
+    @property
+    def carrier_gone(self) -> bool:
+        """Whether what carries this port (the leg of a stream) has ended under it, which is not its peer's doing."""
+        return False
+
     # -- the end
     @abc.abstractmethod
     def close(self) -> None:

@@ -195,3 +195,14 @@ async def test_a_stream_that_dies_waiting_leaves_the_line(autojump_clock: MockCl
         bucket = b.usage.bucket
         assert bucket is not None
         assert (bucket.waiting, b.usage.connections) == (0, 0)
+
+
+async def test_that_a_link_is_lost_is_passed_on(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(max_connections=2) as b:
+        b.open()
+        stream = b.got[-1]
+        assert isinstance(stream, ThrottledPort)
+        assert not stream.carrier_gone
+        monkeypatch.setattr(MemoryPort, "carrier_gone", True)
+        assert stream.carrier_gone
+        stream.abort()

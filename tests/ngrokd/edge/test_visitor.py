@@ -14,6 +14,7 @@ from ngrokd.edge import visitor as visitor_module
 from ngrokd.edge.downward import GOOD_VERDICT
 from ngrokd.edge.patience import STALL_SECONDS, UPLOAD_SECONDS, VERDICT_SECONDS
 from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
+from protocol.link.plain import PlainPort
 from tests.kit.edgeworld import World, edge_world, read_exactly, read_to_end, read_until
 
 GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: one.test\r\nX-Odd:  two  \r\n\r\n"
@@ -224,6 +225,21 @@ async def test_a_post_is_not_sent_again() -> None:
         await first.aclose()
         assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 502 ")
         assert world.no_stream()
+
+
+@pytest.mark.parametrize(("gone", "code"), [(True, b"504"), (False, b"502")])
+async def test_a_link_that_is_lost_is_not_the_service_s_fault(
+    monkeypatch: pytest.MonkeyPatch, gone: bool, code: bytes
+) -> None:
+    monkeypatch.setattr(PlainPort, "carrier_gone", gone)
+    async with edge_world() as world:
+        world.tunnel("one.test")
+        visitor = world.visitor()
+        await visitor.send_all(GET)
+        await (await world.stream()).aclose()
+        answer = await read_to_end(visitor)
+        assert answer.startswith(b"HTTP/1.1 %b " % code)
+        assert (b"\r\nNgrok-Error-Code: agent_silent\r\n" in answer) is gone
 
 
 async def test_close_is_passed_on_and_kept() -> None:

@@ -189,6 +189,22 @@ def test_a_reset_in_any_state_reaches_the_other_side_as_one(state: str, by_serve
     assert not pair.ends
 
 
+def test_a_stream_that_ends_is_told_from_a_leg_that_ends() -> None:
+    pair = LegPair()
+    stream, there = pair.open(b"hello")
+    other, _ = pair.open(b"hello")
+    there.abort()
+    pair.settle()
+    with pytest.raises(PortBroken):
+        stream.read()
+    assert not stream.carrier_gone
+    stream.leg.abort()
+    pair.settle()
+    with pytest.raises(PortBroken):
+        other.read()
+    assert other.carrier_gone
+
+
 def test_close_delivers_what_was_taken_and_answers_later_bytes_by_a_reset() -> None:
     pair = LegPair(answers)
     stream, there = pair.open(b"taken")
