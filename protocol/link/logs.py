@@ -334,8 +334,12 @@ def _level_wrapper() -> type[Any]:
 
         return write
 
+    def is_enabled_for(self: Any, level: int) -> bool:
+        return bool(level >= self._logger.least)
+
     levels = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50}
-    return type("LevelLogger", (every,), {name: method(name, level) for name, level in levels.items()})
+    methods: dict[str, Any] = {name: method(name, level) for name, level in levels.items()}
+    return type("LevelLogger", (every,), {**methods, "is_enabled_for": is_enabled_for})
 
 
 def _drop(_logger: object, _method: str, _event: MutableMapping[str, Any]) -> str:

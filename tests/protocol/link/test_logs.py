@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import threading
 from pathlib import Path
 
@@ -202,6 +203,16 @@ def test_the_level_changes_under_way_for_loggers_that_are_there(tmp_path: Path) 
     sink.close()
     events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
     assert events == ["warning", "error", "debug", "info", "warning", "error", "error"]
+
+
+def test_a_logger_knows_what_it_would_write(tmp_path: Path) -> None:
+    """ngrokc asks before it builds an event for every visitor."""
+    sink = open_log(str(tmp_path / "log"), "INFO", LogFormat.JSON)
+    asked = [sink.logger.is_enabled_for(level) for level in (logging.DEBUG, logging.INFO)]
+    sink.set_level("DEBUG")
+    asked.append(sink.logger.is_enabled_for(logging.DEBUG))
+    sink.close()
+    assert asked == [False, True, True]
 
 
 def test_a_log_that_was_moved_away(tmp_path: Path) -> None:
