@@ -22,7 +22,6 @@ from protocol.fields import (
     Fields,
     is_edge_owned,
     noted,
-    parse_fields,
     protocols,
     serialise,
     shadows,
@@ -41,6 +40,7 @@ from protocol.grammar import (
     content_length,
     head_pattern,
 )
+from protocol.head_edit import Edited, Head
 
 _HEAD: Final = head_pattern(
     REQUEST_LINE,
@@ -67,7 +67,7 @@ _NO_OPTION: Final = frozenset(
 _KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}  # the values of Connection that say no more than this
 
 
-class RequestHead:
+class RequestHead(Head):
     """One request, as everybody after this sees it. Made by `parse_request`; read-only by agreement.
 
     `method` and `target` as received (absolute-form is reduced to origin-form), `minor` 0 or 1, `host` normalised ("" if
@@ -78,7 +78,7 @@ class RequestHead:
     """
 
     __slots__ = (
-        *("_cut", "_ending", "_fields", "_instead", "_line", "_raw", "_start"),
+        *("_cut", "_ending", "_instead", "_line"),
         *("authority", "authorization", "expect_continue"),
         *("host", "keep_alive", "length", "method", "minor", "target", "upgrade"),
     )
@@ -188,13 +188,6 @@ class RequestHead:
         self._instead = instead
 
     # -- what it gives
-    @property
-    def fields(self) -> Fields:
-        """Names and values in order and case, without the white space around the values."""
-        if self._fields is None:
-            self._fields = parse_fields(self._raw, self._start)
-        return self._fields
-
     def body(self) -> Body:
         """A new scanner for the body that follows this head."""
         return body_of(self.length)
@@ -232,20 +225,11 @@ class RequestHead:
     def edited(self, added: bytes, drop: frozenset[bytes]) -> RequestHead:
         """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put
         before what is added there. `fields` shows what was received."""
-        other = _Edited.__new__(_Edited)
-        for slot in RequestHead.__slots__:
-            setattr(other, slot, getattr(self, slot))
-        other.more, other.less = added, drop
-        return other
+        return _Edited.of(self, added, drop)
 
 
-class _Edited(RequestHead):
+class _Edited(Edited, RequestHead):
     __slots__ = ("less", "more")
-    more: bytes
-    less: frozenset[bytes]
-
-    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
-        return super().forward(self.more + added, self.less | drop)
 
 
 _CONNECTION_GOES: Final = {b"connection": b""}

@@ -18,13 +18,13 @@ from protocol.fields import (
     NOTHING,
     Fields,
     noted,
-    parse_fields,
     protocols,
     serialise,
     tokens,
     too_long,
 )
 from protocol.grammar import HEAD_CAP, LINE_CAP, STATUS_LINE, TCHAR, VALUE, content_length, head_pattern
+from protocol.head_edit import Edited, Head
 
 _HEAD: Final = head_pattern(
     STATUS_LINE,
@@ -41,7 +41,7 @@ _WISHES: Final = {b"keep-alive": True, b"close": False}
 _CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n"
 
 
-class ResponseHead:
+class ResponseHead(Head):
     """One response, interim (1xx) or final. Made by `parse_response`; read-only by agreement.
 
     `status`, `reason` (may be empty), `minor` 0 or 1, `length` of the body: >= 0, CHUNKED or UNTIL_CLOSE, and 0 whatever
@@ -50,7 +50,7 @@ class ResponseHead:
     """
 
     __slots__ = (
-        *("_cuts", "_fields", "_instead", "_raw", "_start"),
+        *("_cuts", "_instead"),
         *("keep_alive", "length", "minor", "reason", "status", "upgrade"),
     )
 
@@ -122,13 +122,6 @@ class ResponseHead:
                 instead[b"upgrade"] = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % chosen
         self._instead = instead
 
-    @property
-    def fields(self) -> Fields:
-        """Names and values in order and case, without the white space around the values."""
-        if self._fields is None:
-            self._fields = parse_fields(self._raw, self._start)
-        return self._fields
-
     def body(self) -> Body:
         """A new scanner for the body that follows this head."""
         return body_of(self.length, upstream=True) if self.length else NO_BODY
@@ -152,20 +145,11 @@ class ResponseHead:
     def edited(self, added: bytes, drop: frozenset[bytes]) -> ResponseHead:
         """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put
         before what is added there. `fields` shows what was received."""
-        other = _Edited.__new__(_Edited)
-        for slot in ResponseHead.__slots__:
-            setattr(other, slot, getattr(self, slot))
-        other.more, other.less = added, drop
-        return other
+        return _Edited.of(self, added, drop)
 
 
-class _Edited(ResponseHead):
+class _Edited(Edited, ResponseHead):
     __slots__ = ("less", "more")
-    more: bytes
-    less: frozenset[bytes]
-
-    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
-        return super().forward(self.more + added, self.less | drop)
 
 
 _USUAL: Final = GONE | {b"transfer-encoding": _CHUNKED_LINE}
