@@ -19,6 +19,7 @@ from ngrokd import certs
 from ngrokd.grants import (
     Scope,
     parse_bandwidth,
+    parse_changes,
     parse_count,
     parse_hosts,
     parse_lifetime,
@@ -57,6 +58,7 @@ class Desk:
             "token_list": self._token_list,
             "token_revoke": self._token_revoke,
             "token_rotate": self._token_rotate,
+            "token_set": self._token_set,
             "reserve": self._reserve,
             "unreserve": self._unreserve,
             "reservations": self._reservations,
@@ -89,6 +91,13 @@ class Desk:
         record = await self.ledger.find(_text(given, "name"))
         record, text = await self.ledger.rotate_token(record.id)
         return self._told(record) | {"token": text.reveal(), "server": self.server}
+
+    async def _token_set(self, given: Mapping[str, Any]) -> Json:
+        limits = given.get("limits")
+        if not isinstance(limits, Mapping) or not limits:
+            raise Fault("bad_argument", "nothing to change: name a limit", blame=Blame.OPERATOR)
+        record = await self.ledger.find(_text(given, "name"))
+        return self._told(await self.ledger.limit_token(record.id, parse_changes(limits)))
 
     def _told(self, record: TokenRecord) -> Json:
         """A token for lists: everything but what proves it."""

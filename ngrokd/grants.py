@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
@@ -201,6 +201,39 @@ def parse_lifetime(text: str) -> float:
     if match is None or not int(match.group(1)):
         _bad("a lifetime is written like 30d, 12h or 2w")
     return float(int(match.group(1)) * _SECONDS[match.group(2).lower()])
+
+
+_CHANGES: dict[str, tuple[type | tuple[type, ...], Callable[[Any], Any]]] = {
+    "allow_hosts": (str, parse_hosts),
+    "allow_ports": (str, parse_port_ranges),
+    "max_tunnels": (int, parse_count),
+    "max_sessions": (int, parse_count),
+    "max_connections": (int, parse_count),
+    "max_requests": ((int, float), parse_rate),
+    "max_bandwidth": (str, parse_bandwidth),
+    "lifetime": (str, parse_lifetime),
+}
+CHANGEABLE = tuple(_CHANGES)
+
+
+def parse_changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """New limits of a token as an operator writes them, by field of Scope, and `lifetime` (in seconds, from now). None takes
+    a limit away, what is not there stays. Raises Fault `bad_argument` that names the field."""
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in _CHANGES:
+            _bad(f"unknown key {str(key)[:50]!r}")
+        kind, parse = _CHANGES[key]
+        if value is None:
+            found[key] = () if key.startswith("allow_") else None
+        elif isinstance(value, bool) or not isinstance(value, kind):
+            _bad(f"{key}: {'a text' if kind is str else 'a number'}, or null for no limit")
+        else:
+            try:
+                found[key] = parse(value)
+            except Fault as fault:
+                _bad(f"{key}: {fault.message}")
+    return found
 
 
 def show_ports(ranges: Sequence[tuple[int, int]]) -> str:

@@ -7,8 +7,9 @@ how a change reaches sessions that live: without a server there are none.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ngrokd.claims import Claims
 from ngrokd.grants import Scope, parse_token_name
@@ -21,6 +22,7 @@ from protocol.secret import Secret
 from protocol.token import new_token
 
 Ends = Callable[[str, str], int]
+Regrants = Callable[[TokenRecord], None]
 
 
 def nobody(_token_id: str, _reason: str) -> int:
@@ -28,10 +30,14 @@ def nobody(_token_id: str, _reason: str) -> int:
     return 0
 
 
+def unheard(_record: TokenRecord) -> None:
+    """The `Regrants` of a ledger without a server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """`pin` is the fingerprint that new tokens carry ("": none). `ends(token id, reason)` ends a token's sessions within a
-    second and says how many. All calls raise Fault."""
+    second and says how many; `regrants(record)` gives them their token's new limits. All calls raise Fault."""
 
     store: Store
     claims: Claims
@@ -39,6 +45,7 @@ class Ledger:
     pin: str = ""
     ends: Ends = nobody
     clock: Callable[[], float] = time.time
+    regrants: Regrants = unheard
 
     # -- tokens
     async def tokens(self) -> Sequence[TokenRecord]:
@@ -60,6 +67,19 @@ class Ledger:
         record = TokenRecord(token.id, parse_token_name(name), token.secret.digest(), scope, now, expires)
         await self.store.add_token(record)
         return record, token.text()
+
+    async def limit_token(self, token_id: str, changes: Mapping[str, Any]) -> TokenRecord:
+        """Other limits, as `grants.parse_changes` gives them; its sessions have them at once."""
+        record = await self._known(token_id)
+        limits = dict(changes)
+        expires = record.expires
+        if "lifetime" in limits:
+            lifetime = limits.pop("lifetime")
+            expires = None if lifetime is None else self.clock() + lifetime
+        changed = replace(record, scope=replace(record.scope, **limits), expires=expires)
+        await self.store.limit_token(token_id, changed.scope, expires)
+        self.regrants(changed)
+        return changed
 
     async def rotate_token(self, token_id: str) -> tuple[TokenRecord, Secret]:
         """Another secret for it; the old one is worth nothing from now on, and its sessions end."""

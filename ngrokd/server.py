@@ -34,15 +34,19 @@ from ngrokd.listening import Addresses, Listeners, open_listeners
 from ngrokd.notify import Notifier
 from ngrokd.parts import Parts, build, new_reactor
 from ngrokd.registry import Registry
+from ngrokd.regrant import regrant
 from ngrokd.reloading import Changes, Fresh, Reloader, Sources, load
 from ngrokd.settings import Settings
 from ngrokd.state import StateDirectory, default_directory
 from ngrokd.store.base import Store
+from ngrokd.store.records import TokenRecord
 from ngrokd.succession import Succession
+from ngrokd.token_gate import grant_of
 from ngrokd.upkeep import Upkeep
 from ngrokd.version import program_version
 from protocol.link.logs import Log, LogSink
 from protocol.messages import GoAway
+from protocol.names import Zone
 
 DRAIN_LOOK = 0.05  # seconds between two looks at who is left while draining
 STOP_SOON = 0.1  # seconds for the answer to who asked for a stop
@@ -225,7 +229,7 @@ class Server:
         )  # fmt: skip
         assert self.certificate is not None
         pin = self.certificate.fingerprint if self.certificate.ca is not None else ""
-        ledger = parts.keeping.ledger(self.settings.domain, pin, partial(end_account, services))
+        ledger = parts.keeping.ledger(self.settings.domain, pin, partial(end_account, services), self._regrant)
         port = self.addresses["tunnel"][0].port
         await parts.keeping.note_facts(self.settings.domain, port, own_certificate=bool(pin))
         operator = parts.office.open(house, levers, ledger)
@@ -234,6 +238,11 @@ class Server:
         self._sockets = {name: list(found) for name, found in listeners.sockets.items()}
         for sock in listeners.sockets.pop("admin", []):
             await nursery.start(parts.office.serve, sock, parts.keeping.state)
+
+    def _regrant(self, record: TokenRecord) -> None:
+        """A token has other limits."""
+        assert self._parts is not None
+        regrant(self._parts.services, grant_of(record, Zone(self.settings.domain).domain))
 
     async def _stop_soon(self) -> None:
         """For an operator who waits for an answer."""

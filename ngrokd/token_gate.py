@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ngrokd.gate import AddressGate, Admission, Arrival
-from ngrokd.grants import compile_grant
+from ngrokd.grants import Grant, compile_grant
 from ngrokd.store.base import Store
 from ngrokd.store.records import TokenRecord
 from protocol.errors import Blame, Fault, RefusedError
@@ -60,11 +60,16 @@ class TokenGate:
             _refuse("bad_token", f"this token is not known here; {ASK}")
         if record.revoked is not None:
             _refuse("bad_token", f"this token was revoked; {ASK}")
-        grant = compile_grant(record.id, record.name, record.scope, domain=self.domain, expires=record.expires)
+        grant = grant_of(record, self.domain)
         now = self.clock()
         grant.check_alive(now)
         self.used(record.id, now, arrival.peer)
         return Admission(record.id, grant)
+
+
+def grant_of(record: TokenRecord, domain: str) -> Grant:
+    """What a token on the books allows on the server of `domain`."""
+    return compile_grant(record.id, record.name, record.scope, domain=domain, expires=record.expires)
 
 
 def _refuse(code: str, message: str) -> NoReturn:

@@ -38,11 +38,20 @@ class Usage:
         self.refused: Counter[str] = Counter()
         self._told: dict[str, float] = {}
         scope = grant.scope
-        self._requests = Rate(scope.max_requests) if scope.max_requests is not None else None
+        self._requests = _rate(grant)
         self._connections = Slots("connections at a time for this token")
         self.bucket: FairBucket[ThrottledPort] | None = None
         if scope.max_bandwidth is not None:
             self.bucket = FairBucket(scope.max_bandwidth)
+
+    def use(self, grant: Grant) -> None:
+        """Other limits from now on. Connections stay counted; those that run keep the bandwidth that they had."""
+        before, self.grant = self.grant.scope, grant
+        scope = grant.scope
+        if scope.max_requests != before.max_requests:
+            self._requests = _rate(grant)
+        if scope.max_bandwidth != before.max_bandwidth:
+            self.bucket = FairBucket(scope.max_bandwidth) if scope.max_bandwidth is not None else None
 
     def __repr__(self) -> str:
         return f"<Usage {self.grant.name} sessions={self.sessions} connections={self.connections}>"
@@ -88,6 +97,11 @@ class Usage:
         self._told[code] = now
         for tell in self.listeners:
             tell(Notice(code, message))
+
+
+def _rate(grant: Grant) -> Rate | None:
+    most = grant.scope.max_requests
+    return Rate(most) if most is not None else None
 
 
 class Usages:

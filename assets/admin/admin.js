@@ -126,7 +126,8 @@ function showTokens(rows) {
   table("tokens", ["Name", "Id", "State", "Last used", "Limits", ""], rows.map((row) => {
     const now = Date.now() / 1000;
     const state = row.revoked !== null ? "revoked" : row.expires !== null && row.expires < now ? "expired" : `until ${moment(row.expires, "revoked")}`;
-    const act = row.revoked === null ? button("Revoke", () => revoke(row), `Revoke ${row.name}`) : "";
+    const act = document.createElement("span");
+    if (row.revoked === null) act.append(button("Limits", () => changeLimits(row), `Limits of ${row.name}`), " ", button("Revoke", () => revoke(row), `Revoke ${row.name}`));
     return [row.name, row.id, state, [moment(row.last_used, "never"), row.last_source].filter(Boolean).join(" from "), limits(row.scope), act];
   }), "No token yet: only agents on this machine may log in.");
   const living = rows.filter((row) => row.revoked === null);
@@ -193,6 +194,34 @@ async function kick(row) {
 
 async function revoke(row) {
   if (await ask(`Revoke ${row.name}?`, "Its sessions end, and it can't be used again.", "Revoke it")) await act("DELETE", `/api/tokens/${row.id}`);
+}
+
+const KEPT = "as it is";
+
+async function changeLimits(row) {
+  const dialog = $("limits");
+  const fields = dialog.querySelector("form").elements;
+  const scope = row.scope;
+  $("limits-title").textContent = `Limits of ${row.name}`;
+  const texts = {
+    allow_hosts: scope.allow_hosts.join(","),
+    allow_ports: scope.allow_ports.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`)).join(","),
+    max_bandwidth: scope.max_bandwidth === null ? "" : `${scope.max_bandwidth}`,
+  };
+  const numbers = ["max_tunnels", "max_sessions", "max_connections", "max_requests"];
+  for (const [name, text] of Object.entries(texts)) fields[name].value = text;
+  for (const name of numbers) fields[name].value = scope[name] ?? "";
+  fields.lifetime.replaceChildren(...[KEPT, "1d", "7d", "30d", "90d", "365d", "for ever"].map((text) => new Option(text, text)));
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  if (dialog.returnValue !== "yes") return;
+  const wish = {};
+  for (const name of Object.keys(texts)) wish[name] = fields[name].value.trim() || null;
+  for (const name of numbers) wish[name] = fields[name].value ? Number(fields[name].value) : null;
+  const lifetime = fields.lifetime.value;
+  if (lifetime !== KEPT) wish.lifetime = lifetime === "for ever" ? null : lifetime;
+  await act("PATCH", `/api/tokens/${row.id}`, wish);
 }
 
 async function unreserve(row) {

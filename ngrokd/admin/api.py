@@ -21,6 +21,7 @@ from ngrokd.admin.entry import Entry, log_out, refuse
 from ngrokd.admin.metrics import CONTENT_TYPE, Exporter
 from ngrokd.admin.operator import MAX_CONNECTIONS, Operator
 from ngrokd.admin.wishes import ban_wish, body, name_in_path, reservation_wish, token_wish
+from ngrokd.grants import CHANGEABLE, parse_changes
 from protocol.errors import ConfigError, Fault
 from protocol.link.logs import Log
 
@@ -82,6 +83,7 @@ class Api:
             ("DELETE", "/api/bans/{id}", self.lift),
             ("GET", "/api/tokens", self.tokens),
             ("POST", "/api/tokens", self.add_token),
+            ("PATCH", "/api/tokens/{id}", self.limit_token),
             ("POST", "/api/tokens/{id}/rotate", self.rotate_token),
             ("DELETE", "/api/tokens/{id}", self.revoke_token),
             ("GET", "/api/reservations", self.reservations),
@@ -170,6 +172,14 @@ class Api:
         made = self._operator.books.add_token(wish.name, wish.scope, wish.lifetime)
         record, text = await self._operator.change("token added", made, by=_by(request), token=wish.name)
         return JSONResponse({"token": show.token(record), "text": text.reveal()}, status_code=201)
+
+    async def limit_token(self, request: Request) -> Response:
+        token_id = request.path_params["id"]
+        changes = parse_changes(await body(request, CHANGEABLE))
+        made = self._operator.books.limit_token(token_id, changes)
+        details = {"token": token_id, "limits": ", ".join(sorted(changes))}
+        record = await self._operator.change("token changed", made, by=_by(request), **details)
+        return JSONResponse({"token": show.token(record)})
 
     async def rotate_token(self, request: Request) -> Response:
         token_id = request.path_params["id"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ngrokd.grants import Scope
 from ngrokd.store.records import Name, Reservation, TokenRecord
@@ -17,6 +17,9 @@ class Books(Protocol):
 
     async def add_token(self, name: str, scope: Scope, lifetime: float | None) -> tuple[TokenRecord, Secret]:
         """A new token and its text, which is shown once. `lifetime` in seconds, None for ever."""
+
+    async def limit_token(self, token_id: str, changes: Mapping[str, Any]) -> TokenRecord:
+        """Other limits, as `grants.parse_changes` gives them; its sessions have them at once."""
 
     async def rotate_token(self, token_id: str) -> tuple[TokenRecord, Secret]:
         """Another secret for it; its sessions end."""

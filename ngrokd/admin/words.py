@@ -16,6 +16,12 @@ Handler = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 BY: Final = "local"
 WORDS: Final = ("status", "sessions", "tunnels", "connections", "bans", "kick", "lift", "drain", "reload")
 
+# What goes to the audit log, in the words of the API
+CHANGES: Final = {
+    "token_add": "token added", "token_set": "token changed", "token_rotate": "token rotated", "token_revoke": "token revoked",
+    "reserve": "name reserved", "unreserve": "name unreserved", "backup": "backup written",
+}  # fmt: skip
+
 
 class Words:
     """A handler for `ngrokd.local`; `others` gets what is not in WORDS, None refuses it."""
@@ -48,6 +54,8 @@ class Words:
                 return await self._reload()
         if self._others is None:
             raise Fault("bad_argument", "the running ngrokd does not know this command")
+        if word in CHANGES:
+            return await operator.change(CHANGES[word], self._others(word, given), by=BY, **_details(given))
         return await self._others(word, given)
 
     async def _reload(self) -> Any:
@@ -72,6 +80,13 @@ def means(who: str, row: Mapping[str, Any]) -> bool:
     hosts = [url.partition("://")[2] for url in row["tunnels"]]
     names = {host.partition(":")[0] for host in hosts}
     return who in {row["id"], row["client"], row["account"], row["address"], *row["tunnels"], *hosts, *names}
+
+
+def _details(given: Mapping[str, Any]) -> dict[str, str]:
+    """What of a command may stand in the audit log."""
+    found = {key: str(given[key]) for key in ("name", "for", "file") if key in given}
+    limits = given.get("limits")
+    return {**found, "limits": ", ".join(sorted(map(str, limits)))} if isinstance(limits, Mapping) else found
 
 
 def _text(given: Mapping[str, Any], key: str) -> str:

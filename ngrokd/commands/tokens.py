@@ -1,4 +1,4 @@
-"""`ngrokd token add|list|revoke|rotate`."""
+"""`ngrokd token add|set|list|revoke|rotate`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ngrokd.commands import words
 from ngrokd.commands.reach import operate
 from ngrokd.settings import Settings
 
+NO_LIMIT = ("none", "never")
 JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
@@ -42,6 +43,48 @@ def add(settings: Settings, /, *, as_json: bool, **given: Any) -> None:
     """
     answer = operate(settings, "token_add", **given)
     click.echo(words.as_json(answer) if as_json else words.client_set_up(answer, f"Token {answer['name']}"))
+
+
+class _Limit(click.ParamType[Any]):
+    """A value, or `none` to take the limit away. `kind` is what the value is; texts are judged by the server."""
+
+    def __init__(self, kind: type[int | float | str] = str) -> None:
+        self.kind = kind
+        self.name = kind.__name__
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in NO_LIMIT:
+            return NO_LIMIT
+        try:
+            return self.kind(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number, nor none", param, ctx)
+
+
+@token.command("set")
+@click.argument("name")
+@click.option("--allow-host", "allow_hosts", metavar="NAMES", type=_Limit())
+@click.option("--allow-port", "allow_ports", metavar="PORTS", type=_Limit())
+@click.option("--max-tunnels", metavar="N", type=_Limit(int))
+@click.option("--max-sessions", metavar="N", type=_Limit(int))
+@click.option("--max-connections", metavar="N", type=_Limit(int), help="Visitors at a time.")
+@click.option("--max-requests", metavar="N", type=_Limit(float), help="HTTP requests per second.")
+@click.option("--max-bandwidth", metavar="RATE", type=_Limit(), help="Bytes per second, like 10MB/s.")
+@click.option("--expires", "lifetime", metavar="TIME", type=_Limit(), help="From now, like 30d; never.")
+@JSON
+@click.pass_obj
+def set_(settings: Settings, /, *, name: str, as_json: bool, **given: Any) -> None:
+    """Give a token other limits; `none` takes one away, those that are not named stay. They count at once.
+
+    \b
+    ngrokd token set ci --max-tunnels 10 --max-bandwidth none
+    ngrokd token set ci --expires 30d
+    """
+    limits = {key: None if value is NO_LIMIT else value for key, value in given.items() if value is not None}
+    if not limits:
+        raise click.UsageError("nothing to change: name at least one limit")
+    answer = operate(settings, "token_set", name=name, limits=limits)
+    click.echo(words.as_json(answer) if as_json else words.tokens([answer]))
 
 
 @token.command("list")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from ngrokd.grants import Scope
 from ngrokd.store.records import Hold, Name, Notes, Reservation, TokenRecord
 
 
@@ -34,6 +35,9 @@ class Store(Protocol):
 
     async def rotate_token(self, token_id: str, digest: str) -> None:
         """Give it another secret. Raises Fault `no_such_token`, also for a revoked one."""
+
+    async def limit_token(self, token_id: str, scope: Scope, expires: float | None) -> None:
+        """Give it other limits. Raises Fault `no_such_token`, also for a revoked one."""
 
     async def revoke_token(self, token_id: str, when: float) -> None:
         """Raises Fault `no_such_token`; a revoked one stays as it is."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ngrokd.grants import Scope
 from ngrokd.store.records import (
     Hold,
     Name,
@@ -53,6 +54,12 @@ class MemoryStore:
         if record is None or record.revoked is not None:
             raise no_such_token()
         self._tokens[token_id] = replace(record, digest=digest)
+
+    async def limit_token(self, token_id: str, scope: Scope, expires: float | None) -> None:
+        record = self._tokens.get(token_id)
+        if record is None or record.revoked is not None:
+            raise no_such_token()
+        self._tokens[token_id] = replace(record, scope=scope, expires=expires)
 
     async def revoke_token(self, token_id: str, when: float) -> None:
         record = self._known(token_id)

@@ -72,6 +72,10 @@ class SqliteStore:
     async def rotate_token(self, token_id: str, digest: str) -> None:
         await self._change("UPDATE tokens SET digest = ? WHERE id = ? AND revoked IS NULL", digest, token_id)
 
+    async def limit_token(self, token_id: str, scope: Scope, expires: float | None) -> None:
+        statement = "UPDATE tokens SET scope = ?, expires = ? WHERE id = ? AND revoked IS NULL"
+        await self._change(statement, scope.dump(), expires, token_id)
+
     async def revoke_token(self, token_id: str, when: float) -> None:
         await self._change("UPDATE tokens SET revoked = coalesce(revoked, ?) WHERE id = ?", when, token_id)
 

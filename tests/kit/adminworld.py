@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import structlog
@@ -38,6 +40,13 @@ class MemoryBooks:
         record = TokenRecord(token.id, name, token.secret.digest(), scope, time.time(), expires)
         self.records[token.id] = record
         return record, token.text()
+
+    async def limit_token(self, token_id: str, changes: Mapping[str, Any]) -> TokenRecord:
+        limits, record = dict(changes), self._found(token_id)
+        lifetime = limits.pop("lifetime", None)
+        expires = time.time() + lifetime if lifetime else None
+        found = self.records[token_id] = replace(record, scope=replace(record.scope, **limits), expires=expires)
+        return found
 
     async def rotate_token(self, token_id: str) -> tuple[TokenRecord, Secret]:
         return self._found(token_id), new_token(token_id=token_id).text()

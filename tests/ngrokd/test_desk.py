@@ -101,3 +101,18 @@ async def test_bad_requests(desk: Desk, word: str, given: dict[str, Any]) -> Non
 
 def test_no_limits_are_no_limits() -> None:
     assert scope_from({}) == Scope()
+
+
+async def test_other_limits(desk: Desk) -> None:
+    await do(desk, "token_add", name="alice", max_bandwidth="1MB/s", max_tunnels=2)
+    changed = await do(
+        desk, "token_set", name="alice", limits={"max_tunnels": 5, "max_bandwidth": None, "lifetime": "1h"}
+    )
+    assert changed["scope"] == {"max_tunnels": 5}
+    assert changed["expires"] == 4600.0
+    assert "digest" not in changed
+    assert "token" not in changed
+    for bad in ({}, None, "x", {"max_tunnels": 0}, {"nonsense": 1}):
+        with pytest.raises(Fault) as caught:
+            await desk.carry_out("token_set", {"name": "alice", "limits": bad})
+        assert caught.value.code == "bad_argument"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ngrokd.grants import (
+    CHANGEABLE,
     Grant,
     Scope,
     compile_grant,
     parse_bandwidth,
+    parse_changes,
     parse_count,
     parse_hosts,
     parse_lifetime,
@@ -170,3 +174,28 @@ def test_bad_names(text: str) -> None:
 def test_bad_counts(value: object) -> None:
     with pytest.raises(Fault):
         parse_count(value)
+
+
+def test_changes_of_limits() -> None:
+    given = {"allow_hosts": "a,*.b", "allow_ports": None, "max_tunnels": 5, "max_requests": None, "lifetime": "1h"}
+    assert parse_changes(given) == {
+        "allow_hosts": ("a", "*.b"), "allow_ports": (), "max_tunnels": 5, "max_requests": None, "lifetime": 3600.0,
+    }  # fmt: skip
+    assert set(CHANGEABLE) == {field.name for field in fields(Scope)} | {"lifetime"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_tunnels", 0), ("max_tunnels", True), ("max_tunnels", "5"), ("max_tunnels", 1.5), ("max_requests", 0),
+        ("allow_hosts", 5), ("allow_hosts", ""), ("max_bandwidth", "fast"), ("lifetime", ""), ("lifetime", 5),
+    ],
+)  # fmt: skip
+def test_a_bad_change_names_its_limit(key: str, value: object) -> None:
+    with pytest.raises(Fault, match=f"^{key}: "):
+        parse_changes({key: value})
+
+
+def test_an_unknown_change() -> None:
+    with pytest.raises(Fault, match="unknown key 'name'"):
+        parse_changes({"name": "x"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ngrokd.claims import Claims
@@ -9,6 +11,7 @@ from ngrokd.grants import Scope
 from ngrokd.ledger import Ledger
 from ngrokd.store import Name
 from ngrokd.store.memory import MemoryStore
+from ngrokd.store.records import TokenRecord
 from protocol.errors import Fault
 from protocol.names import Zone
 from protocol.token import parse_token
@@ -122,3 +125,20 @@ def test_names_that_nobody_may_have(text: str) -> None:
     with pytest.raises(Fault) as caught:
         Bench().ledger.name(text)
     assert caught.value.message
+
+
+async def test_other_limits_reach_the_sessions() -> None:
+    bench = Bench()
+    heard: list[TokenRecord] = []
+    ledger = replace(bench.ledger, regrants=heard.append)
+    record, _ = await ledger.add_token("alice", Scope(max_tunnels=1, max_sessions=2), 60.0)
+    changed = await ledger.limit_token(record.id, {"max_tunnels": None, "max_requests": 5.0})
+    assert changed.scope == Scope(max_sessions=2, max_requests=5.0)
+    assert changed.expires == NOW + 60
+    assert await bench.store.has_token(record.id) == changed
+    assert (await ledger.limit_token(record.id, {"lifetime": 5.0})).expires == NOW + 5
+    assert (await ledger.limit_token(record.id, {"lifetime": None})).expires is None
+    assert [one.scope for one in heard] == [changed.scope] * 3
+    await ledger.revoke_token(record.id)
+    with pytest.raises(Fault, match="no such token"):
+        await ledger.limit_token(record.id, {})

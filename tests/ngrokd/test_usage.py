@@ -68,3 +68,19 @@ def test_each_agent_of_the_token_is_told_once_a_minute() -> None:
     assert len(first) == 3
     assert "1000 refused" in first[-1].message
     assert len(second) == 2
+
+
+def test_limits_that_change_under_way() -> None:
+    """What is in use stays counted; a rate starts anew only when it is another one."""
+    usage = Usage(grant(max_requests=1, max_connections=2))
+    assert usage.admit_request(0.0)
+    slot = usage.connection(0.0)
+    usage.use(grant(max_requests=1, max_connections=1, max_bandwidth=5000))
+    assert not usage.admit_request(0.0)
+    assert usage.bucket is not None
+    with pytest.raises(Fault):
+        usage.connection(0.0)
+    slot.release()
+    usage.use(grant())
+    assert all(usage.admit_request(0.0) for _ in range(100))
+    assert not usage.counts_connections

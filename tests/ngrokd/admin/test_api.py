@@ -119,6 +119,16 @@ async def test_tokens_and_reservations(world: AdminWorld) -> None:
         rotated = await client.post(f"/api/tokens/{token}/rotate", json={})
         fits(rotated.json(), "NewToken")
         assert rotated.json()["text"] != made.json()["text"]
+        changed = await client.patch(f"/api/tokens/{token}", json={"max_tunnels": None, "max_bandwidth": "1MB/s"})
+        fits(changed.json()["token"], "Token")
+        scope = changed.json()["token"]["scope"]
+        assert (scope["max_tunnels"], scope["max_bandwidth"], scope["allow_hosts"]) == (
+            None,
+            1_000_000,
+            ["x.example.me", "*.dev"],
+        )
+        assert (await client.patch(f"/api/tokens/{token}", json={"max_tunnels": 0})).status_code == 400
+        assert (await client.patch("/api/tokens/none", json={})).status_code == 404
         listed = (await client.get("/api/tokens")).json()["tokens"]
         assert [record["name"] for record in listed] == ["laptop"]
         assert made.json()["text"] not in json.dumps(listed)

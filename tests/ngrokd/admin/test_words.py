@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from ngrokd.admin.words import WORDS, Words, means
+from ngrokd.admin.words import CHANGES, WORDS, Words, means
 from protocol.errors import ConfigError, Fault
 from tests.kit.adminworld import open_admin
 
@@ -74,3 +75,21 @@ def test_who_is_meant() -> None:
         assert means(who, row)
     for who in ("", "s", "a", "192.0.2", "example"):
         assert not means(who, row)
+
+
+async def test_changes_of_the_books_are_in_the_audit_log(tmp_path: Path) -> None:
+    async def others(_word: str, _given: Mapping[str, Any]) -> dict[str, str]:
+        return {"token": "canary"}
+
+    async with open_admin(tmp_path) as world:
+        operator = world.server.office.operator
+        assert operator is not None
+        words = Words(operator, others)
+        with capture_logs() as lines:
+            for word in CHANGES:
+                await words(word, {"name": "alice", "limits": {"max_tunnels": 5}})
+            await words("token_list", {})
+    audited = [line for line in lines if line.get("audit")]
+    assert [line["event"] for line in audited] == list(CHANGES.values())
+    assert all((line["by"], line["name"], line["limits"]) == ("local", "alice", "max_tunnels") for line in audited)
+    assert "canary" not in str(audited)

@@ -78,8 +78,23 @@ async def test_rotation_changes_the_secret_alone(store: Store) -> None:
     assert await store.has_token(ALICE.id) == replace(ALICE, digest="new")
 
 
+async def test_other_limits(store: Store) -> None:
+    await store.add_token(ALICE)
+    scope = Scope(max_tunnels=3, allow_hosts=("shop",))
+    await store.limit_token(ALICE.id, scope, 99.0)
+    assert await store.has_token(ALICE.id) == replace(ALICE, scope=scope, expires=99.0)
+    await store.revoke_token(ALICE.id, 1.0)
+    with pytest.raises(Fault, match="no such token"):
+        await store.limit_token(ALICE.id, Scope(), None)
+
+
 async def test_what_is_not_there_can_t_be_changed(store: Store) -> None:
-    for call in (store.rotate_token("x", "y"), store.revoke_token("x", 1.0), store.forget_token("x")):
+    for call in (
+        store.rotate_token("x", "y"),
+        store.limit_token("x", Scope(), None),
+        store.revoke_token("x", 1.0),
+        store.forget_token("x"),
+    ):
         with pytest.raises(Fault) as caught:
             await call
         assert caught.value.code == "no_such_token"
