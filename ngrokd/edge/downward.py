@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from ngrokd.edge.old_page import OLD_PAGE, mend
 from ngrokd.edge.reading import REMEMBERED_BYTES
+from ngrokd.edge.verdict import take_verdict
 from protocol.body import CHUNKED, NO_BODY
 from protocol.errors import HttpError, WireError
-from protocol.frames import FIRST_FRAME_CAP, FrameDecoder, frame
 from protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, head_end, parse_response
 from protocol.link.port import PortBroken
-from protocol.messages import StartProxyResp
 
 if TYPE_CHECKING:
     from ngrokd.edge.visitor import VisitorConnection
@@ -25,7 +24,6 @@ INTERIM_CAP: Final = 32  # 1xx answers to one request; more is a flood
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE_LINE: Final = b"Connection: close\r\n"
 KEEP_LINE: Final = b"Connection: keep-alive\r\n"  # what a 1.0 visitor waits for: without it the end is the end
-GOOD_VERDICT: Final = frame(StartProxyResp())  # what nearly every stream begins with: compared, not decoded
 
 
 class Phase(enum.Enum):
@@ -208,25 +206,19 @@ class Downward:
 
     def _verdict(self, data: bytes) -> bytes | None:
         """The bytes behind the frame; None when there are none to look at (yet)."""
-        if data.startswith(GOOD_VERDICT):
-            self.phase = Phase.HEAD
-            return data[len(GOOD_VERDICT) :]
-        decoder = FrameDecoder(FIRST_FRAME_CAP)
         try:
-            decoder.feed(data)
-            message = decoder.next()
+            found = take_verdict(data)
         except WireError as error:
             raise HttpError(502, "upstream_bad_response", f"the agent's verdict: {error.message}") from error
-        if message is None:
+        if found is None:
             self._partial = data
             return None
-        if not isinstance(message, StartProxyResp):
-            raise HttpError(502, "upstream_bad_response", "the agent's verdict is another message")
-        if message.code:
-            self._conn.refuse(message.code, message.message)
+        verdict, rest = found
+        if verdict.code:
+            self._conn.refuse(verdict.code, verdict.message)
             return None
         self.phase = Phase.HEAD
-        return decoder.leftover()
+        return rest
 
     def _repeats(self, data: bytes) -> bool:
         """Whether `data` is a whole answer with the head of the last one, to a like request for the same tunnel."""

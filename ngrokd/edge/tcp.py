@@ -19,18 +19,18 @@ import trio
 
 from ngrokd.edge.crowd import Crowd
 from ngrokd.edge.tcp_header import HeaderWait
+from ngrokd.edge.verdict import take_verdict
 from ngrokd.policy.addresses import AddressList, parse_address
 from ngrokd.settings import PortRange
 from protocol.address import client_addr
 from protocol.errors import Blame, Fault, WireError
-from protocol.frames import FIRST_FRAME_CAP, FrameDecoder
 from protocol.link.listener import OUT_OF, Listener, bind
 from protocol.link.logs import Log, log_fault
 from protocol.link.plain import PlainPort
 from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
 from protocol.link.relay import Relay, RelayEnd
-from protocol.messages import StartProxy, StartProxyResp
+from protocol.messages import StartProxy
 from protocol.proxy_header import ProxyHeader
 from protocol.secret import new_request_id
 
@@ -254,7 +254,7 @@ class _Visitor:
         self._left = left
         self._stream: Port | None = None
         self._relay: Relay | None = None
-        self._verdict: FrameDecoder | None = None
+        self._verdict: bytes | None = None  # what has come of it, while it is waited for
         self._early = 0  # bytes sent up before the verdict
         self._ended_early = False
         self._cancel = ignore
@@ -307,7 +307,7 @@ class _Visitor:
 
     # -- the verdict
     def _await_verdict(self, stream: Port) -> None:
-        self._verdict = FrameDecoder(FIRST_FRAME_CAP)
+        self._verdict = b""
         self._too_late.set(VERDICT_TIMEOUT)
         stream.on_readable = self._read_verdict
         stream.on_writable = self._send_early
@@ -339,8 +339,8 @@ class _Visitor:
             self._finish(str(error))
 
     def _read_verdict(self) -> None:
-        stream, decoder = self._stream, self._verdict
-        if stream is None or decoder is None:
+        stream = self._stream
+        if stream is None or self._verdict is None:
             return
         try:
             while True:
@@ -349,22 +349,21 @@ class _Visitor:
                     return
                 if not view:
                     raise WireError("out_of_order", "the stream ended before its verdict")
-                decoder.feed(view)
-                verdict = decoder.next()
-                if verdict is not None:
+                self._verdict += view
+                found = take_verdict(self._verdict)
+                if found is not None:
                     break
-            if not isinstance(verdict, StartProxyResp):
-                raise WireError("out_of_order", f"a stream began with {type(verdict).__name__}")
         except (PortBroken, WireError) as error:
             self._finish(str(error))
             return
+        verdict, rest = found
         self._verdict = None
         self._too_late.end()
         if verdict.code:
             self._log.warning("the upstream of a tcp tunnel failed", url=self._tunnel.url, code=verdict.code)
             self._finish(verdict.code)
             return
-        stream.unread(decoder.leftover())
+        stream.unread(rest)
         self._join(stream)
 
     # -- the relay

@@ -11,8 +11,8 @@ import trio.testing
 
 from ngrokd.edge import patience as patience_module
 from ngrokd.edge import visitor as visitor_module
-from ngrokd.edge.downward import GOOD_VERDICT
 from ngrokd.edge.patience import STALL_SECONDS, UPLOAD_SECONDS, VERDICT_SECONDS
+from ngrokd.edge.verdict import GOOD_VERDICT
 from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
 from protocol.link.plain import PlainPort
 from tests.kit.edgeworld import World, edge_world, read_exactly, read_to_end, read_until
