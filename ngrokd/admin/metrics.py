@@ -135,6 +135,9 @@ class Exporter(Collector):
 
     def _process(self) -> Iterator[Metric]:
         yield _gauge("ngrokd_tasks", "Tasks of the loop.", trio.lowlevel.current_statistics().tasks_living)
+        reactor = self._operator.house.reactor
+        yield _gauge("ngrokd_deadlines", "Deadlines in the reactor, ended ones until their time.", reactor.deadlines)
+        yield _gauge("ngrokd_lingering", "Connections that are being let go.", len(reactor.lingering))
         yield _gauge("ngrokd_descriptors", "Open descriptors.", open_descriptors())
         yield _gauge("ngrokd_descriptor_limit", "How many are allowed.", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         yield _gauge("ngrokd_resident_bytes", "Memory in use.", resident_bytes())

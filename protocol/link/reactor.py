@@ -246,6 +246,11 @@ class Reactor(abc.ABC):
                 self._stopped.cancel()
 
     # -- time
+    @property
+    def deadlines(self) -> int:
+        """Places in the heap, those of ended timers included until they would have come due. For metrics."""
+        return len(self._heap)
+
     def timer(self, callback: Callback) -> Timer:
         """A new, unarmed timer."""
         return Timer(self, callback)

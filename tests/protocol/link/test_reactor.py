@@ -217,4 +217,6 @@ async def test_an_ended_timer_holds_nobody_and_calls_nobody(kind: str, autojump_
         del owner
         gc.collect()
         assert gone() is None
+        assert reactor.deadlines == 1
         await trio.sleep(61)
+        assert reactor.deadlines == 0
