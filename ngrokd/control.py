@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import trio
 
@@ -174,7 +175,7 @@ def _enter(
     links = _opener(services, outbox, caps)
     usage = services.usages.join(admission.grant, outbox.send) if admission.grant is not None else None
     opener = limited(services.reactor, links, usage, services.log)
-    session = Session(identity, _agent_info(auth, arrival), frozenset(caps), outbox, opener, usage=usage, links=links)
+    session = Session(identity, _agent_info(auth, arrival), _shared(caps), outbox, opener, usage=usage, links=links)
     older = services.registry.replace(session)
     if older is not None:
         services.absences.left(older.tunnels)  # until it has asked for them again
@@ -182,6 +183,12 @@ def _enter(
     outbox.send(_welcome(session, caps, native=auth.caps is not None))
     links.warm_up()
     return session, outbox
+
+
+@lru_cache(maxsize=64)
+def _shared(caps: tuple[str, ...]) -> frozenset[str]:
+    """One set for all sessions that agreed on the same: it is larger than the session itself."""
+    return frozenset(caps)
 
 
 def _opener(services: Services, outbox: Outbox, caps: tuple[str, ...]) -> LinkPool | LegSet:

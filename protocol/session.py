@@ -181,6 +181,7 @@ class ControlOrder:
             self._offered = message.caps or ()
         elif isinstance(message, AuthResp):
             self.caps = negotiate(message.caps, self._offered)  # nobody is granted what was not offered
+            self._offered = ()
             if message.error:
                 self.state = State.ENDED
 

@@ -69,6 +69,8 @@ class Policy:
         Raises Fault for the agent's user: "unknown_option" with the option's name (an option is never dropped in
         silence), "bad_option" with what is wrong.
         """
+        if not http_auth and not options:
+            return TRIVIAL
         options = options or {}
         for name in options:
             if name not in _OPTIONS:
@@ -170,7 +172,9 @@ TRIVIAL: Final = Policy(Settings())
 
 
 def _addresses(option: str, options: Mapping[str, object]) -> AddressList:
-    value = options.get(option, [])
+    if option not in options:
+        return _NO_ADDRESSES
+    value = options[option]
     if not isinstance(value, list | tuple) or len(value) > NETWORKS_MAX:
         raise bad_option(option, f"must be a list of at most {NETWORKS_MAX} addresses and networks")
     for text in value:
@@ -178,7 +182,7 @@ def _addresses(option: str, options: Mapping[str, object]) -> AddressList:
             AddressList([text] if isinstance(text, str) else [""])
         except ValueError:
             raise bad_option(option, f"{shown(text)} is not an address or a network such as 192.0.2.0/24") from None
-    if option in options and option == "allow_ips" and not value:
+    if option == "allow_ips" and not value:
         raise bad_option(option, "is empty, so nobody could come in")
     return AddressList(str(text) for text in value)
 

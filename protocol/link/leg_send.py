@@ -11,7 +11,6 @@ What the port does not take stays in its buffer; until it is gone nothing is len
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -44,8 +43,9 @@ class Sender:
         self._reactor = reactor
         self._port = port
         self._on_broken = on_broken
-        self._small: deque[StreamPort] = deque()
-        self._bulk: deque[StreamPort] = deque()
+        # Lists, though taken from the front: they are short, and an empty deque keeps 0.7 KiB on every idle leg.
+        self._small: list[StreamPort] = []
+        self._bulk: list[StreamPort] = []
         port.on_writable = self._writable
 
     def schedule(self) -> None:
@@ -108,14 +108,14 @@ class Sender:
         for _ in range(len(self._small)):
             if out.shut or out.free < LEAST_ROOM:
                 return
-            self._serve(self._small.popleft(), SHARE_LEAST)
+            self._serve(self._small.pop(0), SHARE_LEAST)
         count = len(self._bulk)
         if count:
             share = max(SHARE_LEAST, out.free // count)
             for _ in range(count):
                 if out.shut or out.free < LEAST_ROOM:
                     return
-                self._serve(self._bulk.popleft(), share)
+                self._serve(self._bulk.pop(0), share)
 
     def _serve(self, stream: StreamPort, share: int) -> None:
         stream.waiting = False

@@ -26,6 +26,7 @@ from protocol.link.sni import Choose, NamedTls
 WRITE_BYTES: Final = 256 * 1024  # plaintext taken at once while nothing is unsent: the cap of the ciphertext queue
 RECORD_BYTES: Final = 16 * 1024
 CIPHER_BYTES: Final = RECORD_BYTES + 512  # a record with what TLS puts around it
+_NOTHING: Final = memoryview(b"")
 LINGER_SECONDS: Final = 30.0  # for the last bytes of a closed port; as long as a server's drain
 
 
@@ -109,7 +110,7 @@ class TlsPort(TlsBase):
         )
         if isinstance(self._tls, NamedTls):
             self._tls.choose = choose
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._ending = False
         self._failure: str | None = None  # the kernel tells of a reset once, and of an end of file from then on
         self._socket_ended = False
@@ -196,12 +197,13 @@ class TlsPort(TlsBase):
             except BlockingIOError:
                 return False
             except OSError as error:
-                self._unsent = memoryview(b"")
+                self._unsent = _NOTHING
                 self._failure = f"write: {error.strerror or error}"
                 raise PortBroken(self._failure) from error
-            self._unsent = self._unsent[count:]
-            if self._unsent:
+            if count < len(self._unsent):
+                self._unsent = self._unsent[count:]
                 return False
+            self._unsent = _NOTHING  # an empty rest would hold all that was sent
 
     # -- plaintext
     def _decrypt(self, room: memoryview) -> int:
