@@ -10,6 +10,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -169,6 +170,21 @@ async def edge_world(
         for tunnel in world.registry.tunnels():
             assert tunnel.traffic.live == 0
     assert world.edge.crowd.live == 0  # those who lingered are gone too
+
+
+@contextlib.asynccontextmanager
+async def asked(
+    request: bytes, *, reactor: str = "epoll", **tunnel: Any
+) -> AsyncIterator[tuple[World, trio.SocketStream, trio.SocketStream]]:
+    """A world with the tunnel one.test (`tunnel`: as `World.tunnel` takes them) in which a visitor has sent `request` and
+    the service has read its head: the world, the visitor's end and the service's."""
+    async with edge_world(reactor=reactor) as world:
+        world.tunnel("one.test", **tunnel)
+        visitor = world.visitor()
+        await visitor.send_all(request)
+        service = await world.stream()
+        await read_until(service, b"\r\n\r\n")
+        yield world, visitor, service
 
 
 async def read_until(stream: trio.SocketStream, mark: bytes) -> bytes:

@@ -10,7 +10,7 @@ import trio.testing
 
 from protocol.frames import frame
 from protocol.messages import Ping, StartProxyResp
-from tests.kit.edgeworld import edge_world, read_exactly, read_to_end, read_until
+from tests.kit.edgeworld import asked, edge_world, read_exactly, read_to_end, read_until
 
 GET = b"GET / HTTP/1.1\r\nHost: one.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -20,12 +20,7 @@ VERDICT = frozenset({"ticket", "verdict"})
 
 @pytest.mark.parametrize("reactor", ["epoll", "tasks"])
 async def test_a_big_answer_with_back_pressure(reactor: str) -> None:
-    async with edge_world(reactor=reactor) as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET, reactor=reactor) as (_, visitor, service):
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.send_all, head + BIG)
@@ -38,12 +33,7 @@ async def test_a_big_answer_with_back_pressure(reactor: str) -> None:
 
 
 async def test_each_write_of_the_service_reaches_the_visitor_at_once() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, visitor, service):
         await service.send_all(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
@@ -56,12 +46,7 @@ async def test_each_write_of_the_service_reaches_the_visitor_at_once() -> None:
 
 async def test_a_chunked_answer_in_single_bytes_with_trailers() -> None:
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, visitor, service):
         for number in range(len(answer)):
             await service.send_all(answer[number : number + 1])
         got = await read_until(visitor, b"X-Sum: 1\r\n\r\n")
@@ -82,12 +67,7 @@ async def test_a_chunked_answer_in_single_bytes_with_trailers() -> None:
     ],
 )
 async def test_answers_without_a_body_and_interim_ones(request_bytes: bytes, answer: bytes) -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(request_bytes)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(request_bytes) as (_, visitor, service):
         await service.send_all(answer)
         assert await read_exactly(visitor, len(answer)) == answer
         await visitor.send_all(GET)
@@ -97,12 +77,7 @@ async def test_answers_without_a_body_and_interim_ones(request_bytes: bytes, ans
 
 
 async def test_a_body_until_close() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, visitor, service):
         await service.send_all(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\nall")
         await service.send_all(b" of it")
         await service.aclose()
@@ -127,12 +102,7 @@ async def test_a_body_until_close() -> None:
     ],
 )
 async def test_a_service_that_breaks_http_is_502_and_used_no_more(answer: bytes) -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, visitor, service):
         await service.send_all(answer)
         got = (await read_to_end(visitor)).replace(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"")
         assert got.startswith(b"HTTP/1.1 502 ")
@@ -141,12 +111,7 @@ async def test_a_service_that_breaks_http_is_502_and_used_no_more(answer: bytes)
 
 
 async def test_a_second_answer_reaches_nobody() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (world, visitor, service):
         await service.send_all(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         assert await read_exactly(visitor, len(OK)) == OK
         await visitor.send_all(GET)
@@ -157,12 +122,7 @@ async def test_a_second_answer_reaches_nobody() -> None:
 
 
 async def test_bytes_between_exchanges_end_their_stream_alone() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (world, visitor, service):
         await service.send_all(OK)
         await read_exactly(visitor, len(OK))
         await service.send_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
@@ -184,12 +144,7 @@ async def test_bytes_between_exchanges_end_their_stream_alone() -> None:
 )
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_cut_answer_is_a_reset_never_a_short_body(answer: bytes, reset: bool) -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, visitor, service):
         await service.send_all(answer)
         await read_until(visitor, b"abc")
         if reset:
@@ -200,23 +155,13 @@ async def test_a_cut_answer_is_a_reset_never_a_short_body(answer: bytes, reset: 
 
 
 async def test_no_answer_at_all_is_502() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, visitor, service):
         await service.aclose()
         assert (await read_to_end(visitor)).startswith(b"HTTP/1.1 502 ")
 
 
 async def test_a_stuck_visitor_is_reset_and_holds_no_more_than_a_read(autojump_clock: trio.testing.MockClock) -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (_, _, service):
         with pytest.raises(trio.BrokenResourceError):
             await service.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 900000000\r\n\r\n")
             while True:
@@ -226,12 +171,7 @@ async def test_a_stuck_visitor_is_reset_and_holds_no_more_than_a_read(autojump_c
 @pytest.mark.parametrize("cut", [1, 8, 20, 10_000])
 async def test_a_good_verdict_and_the_answer_in_any_cut(cut: int) -> None:
     data = frame(StartProxyResp()) + OK
-    async with edge_world() as world:
-        world.tunnel("one.test", caps=VERDICT)
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET, caps=VERDICT) as (_, visitor, service):
         for at in range(0, len(data), cut):
             await service.send_all(data[at : at + cut])
             await trio.testing.wait_all_tasks_blocked()
@@ -254,12 +194,7 @@ async def test_a_good_verdict_and_the_answer_in_any_cut(cut: int) -> None:
     ],
 )
 async def test_a_bad_verdict_becomes_a_page_of_ours(verdict: bytes, status: bytes) -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test", caps=VERDICT)
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET, caps=VERDICT) as (_, visitor, service):
         await service.send_all(verdict)
         got = await read_to_end(visitor)
         assert got.startswith(b"HTTP/1.1 " + status)
@@ -311,12 +246,7 @@ async def test_answers_that_repeat_their_head_are_still_told_apart() -> None:
 
 async def test_a_chunked_answer_to_http_1_0_is_502() -> None:
     """Nobody could read it: the service was told which version it speaks to."""
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(b"GET / HTTP/1.0\r\nHost: one.test\r\n\r\n")
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(b"GET / HTTP/1.0\r\nHost: one.test\r\n\r\n") as (_, visitor, service):
         await service.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
         got = await read_to_end(visitor)
         assert got.startswith(b"HTTP/1.1 502 ")

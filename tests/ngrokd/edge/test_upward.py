@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.kit.edgeworld import edge_world, read_exactly, read_to_end, read_until
+from tests.kit.edgeworld import asked, edge_world, read_exactly, read_to_end, read_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BIG = random.Random(3).randbytes(2_000_000)
@@ -138,12 +138,7 @@ async def test_a_body_cut_short_is_never_taken_for_complete() -> None:
 
 async def test_an_early_answer_reaches_an_uploading_visitor() -> None:
     answer = b"HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n"
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(post(b"Content-Length: 100000000", BIG[:50_000]))
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(post(b"Content-Length: 100000000", BIG[:50_000])) as (_, visitor, service):
         await service.send_all(answer)
         await service.aclose()
         got = await read_until(visitor, b"no\n")
@@ -183,12 +178,7 @@ async def test_continue_comes_from_the_service() -> None:
 
 
 async def test_a_refusal_without_continue_closes() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(post(b"Content-Length: 3\r\nExpect: 100-continue"))
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(post(b"Content-Length: 3\r\nExpect: 100-continue")) as (_, visitor, service):
         await service.send_all(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
         assert b"\r\nConnection: close\r\n" in await read_to_end(visitor)
 

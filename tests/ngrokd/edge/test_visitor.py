@@ -15,7 +15,7 @@ from ngrokd.edge.patience import STALL_SECONDS, UPLOAD_SECONDS, VERDICT_SECONDS
 from ngrokd.edge.verdict import GOOD_VERDICT
 from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
 from protocol.link.plain import PlainPort
-from tests.kit.edgeworld import World, edge_world, read_exactly, read_to_end, read_until
+from tests.kit.edgeworld import World, asked, edge_world, read_exactly, read_to_end, read_until
 
 GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: one.test\r\nX-Odd:  two  \r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Case: Kept\r\n\r\nok"
@@ -82,12 +82,7 @@ async def test_every_request_is_routed_on_its_own() -> None:
 
 async def test_every_request_is_authorised_on_its_own() -> None:
     login = b"Authorization: Basic " + base64.b64encode(b"user:pass") + b"\r\n\r\n"
-    async with edge_world() as world:
-        world.tunnel("one.test", auth="user:pass")
-        visitor = world.visitor()
-        await visitor.send_all(GET[:-2] + login)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET[:-2] + login, auth="user:pass") as (_, visitor, service):
         await service.send_all(OK)
         await read_exactly(visitor, len(OK))
         await visitor.send_all(GET)
@@ -175,12 +170,7 @@ async def test_a_visitor_that_leaves_while_it_waits_gives_its_place_back() -> No
 
 
 async def test_a_stream_that_died_between_exchanges_is_replaced() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        first = await world.stream()
-        await read_until(first, b"\r\n\r\n")
+    async with asked(GET) as (world, visitor, first):
         await first.send_all(OK)
         await read_exactly(visitor, len(OK))
         await first.aclose()
@@ -192,12 +182,7 @@ async def test_a_stream_that_died_between_exchanges_is_replaced() -> None:
 
 
 async def test_a_request_that_crossed_the_closing_of_its_stream_is_sent_again_once() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        first = await world.stream()
-        await read_until(first, b"\r\n\r\n")
+    async with asked(GET) as (world, visitor, first):
         await first.send_all(OK)
         await read_exactly(visitor, len(OK))
         await visitor.send_all(GET)
@@ -212,12 +197,7 @@ async def test_a_request_that_crossed_the_closing_of_its_stream_is_sent_again_on
 
 async def test_a_post_is_not_sent_again() -> None:
     post = b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 1\r\n\r\nx"
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        first = await world.stream()
-        await read_until(first, b"\r\n\r\n")
+    async with asked(GET) as (world, visitor, first):
         await first.send_all(OK)
         await read_exactly(visitor, len(OK))
         await visitor.send_all(post)
@@ -304,12 +284,7 @@ async def test_a_visitor_that_half_closed_and_then_left_is_noticed(caps: frozens
 async def test_a_visitor_that_left_does_not_stay_with_a_classic_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (visitor_module, patience_module):
         monkeypatch.setattr(module, "STALL_SECONDS", 0.01)
-    async with edge_world() as world:
-        world.tunnel("one.test", caps=frozenset())
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET, caps=frozenset()) as (_, visitor, service):
         await visitor.aclose()
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
             await service.receive_some()
@@ -369,12 +344,7 @@ async def test_an_upgrade_becomes_raw_both_ways() -> None:
 @pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"])
 async def test_without_101_early_bytes_are_a_request_like_any_other(answer: bytes) -> None:
     upgrade = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(upgrade + b"GET /smuggled HTTP/1.1\r\nHost: other.test\r\n\r\n")
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(upgrade + b"GET /smuggled HTTP/1.1\r\nHost: other.test\r\n\r\n") as (_, visitor, service):
         await service.send_all(answer)
         got = await read_to_end(visitor)
         assert got.startswith(answer[:12])
@@ -383,12 +353,7 @@ async def test_without_101_early_bytes_are_a_request_like_any_other(answer: byte
 
 
 async def test_drain_ends_a_kept_connection_with_its_next_answer() -> None:
-    async with edge_world() as world:
-        world.tunnel("one.test")
-        visitor = world.visitor()
-        await visitor.send_all(GET)
-        service = await world.stream()
-        await read_until(service, b"\r\n\r\n")
+    async with asked(GET) as (world, visitor, service):
         await service.send_all(OK)
         await read_exactly(visitor, len(OK))
         world.edge.drain()
@@ -424,12 +389,7 @@ class TestTime:
             assert trio.current_time() - start < HEAD_SECONDS + 3
 
     async def test_an_idle_connection_is_closed(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            visitor = world.visitor()
-            await visitor.send_all(GET)
-            service = await world.stream()
-            await read_until(service, b"\r\n\r\n")
+        async with asked(GET) as (_, visitor, service):
             await service.send_all(OK)
             await read_exactly(visitor, len(OK))
             start = trio.current_time()
@@ -437,12 +397,7 @@ class TestTime:
             assert trio.current_time() - start == pytest.approx(IDLE_SECONDS, abs=1)
 
     async def test_an_answer_may_take_its_time(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            visitor = world.visitor()
-            await visitor.send_all(GET)
-            service = await world.stream()
-            await read_until(service, b"\r\n\r\n")
+        async with asked(GET) as (_, visitor, service):
             await trio.sleep(3600)
             await service.send_all(OK)
             assert await read_exactly(visitor, len(OK)) == OK
@@ -478,12 +433,7 @@ class TestTime:
             assert VERDICT_SECONDS - 0.1 < trio.current_time() - start < VERDICT_SECONDS + 4  # and the lingering
 
     async def test_after_the_verdict_an_answer_may_take_its_time(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            world.tunnel("one.test", caps=frozenset({"mux", "verdict"}))
-            visitor = world.visitor()
-            await visitor.send_all(GET)
-            service = await world.stream()
-            await read_until(service, b"\r\n\r\n")
+        async with asked(GET, caps=frozenset({"mux", "verdict"})) as (_, visitor, service):
             await service.send_all(GOOD_VERDICT)
             await trio.sleep(3600)
             await service.send_all(OK)
