@@ -32,15 +32,9 @@ INTERIM: Final = 16  # 1xx heads kept of one exchange
 
 class Conversation:
     """Fed in the order of time: `feed`, `gap`, `ended`, `closed`. `at` are times since the epoch. `on_done` is told of each
-    exchange that is over, `on_closed` of the connection's end and its time."""
+    exchange that is over."""
 
-    def __init__(
-        self,
-        store: Store,
-        origin: Origin,
-        on_done: Callable[[Exchange], None],
-        on_closed: Callable[[float], None] | None = None,
-    ) -> None:
+    def __init__(self, store: Store, origin: Origin, on_done: Callable[[Exchange], None]) -> None:
         self.store = store
         self.origin = origin
         self.now = 0.0
@@ -48,7 +42,6 @@ class Conversation:
         self.broken = ""
         self.streams: Streams | None = None
         self._on_done = on_done
-        self._on_closed = on_closed
         self._touched: Exchange | None = None
         self._requests = _Requests(self)
         self._answers = _Answers(self)
@@ -130,8 +123,6 @@ class Conversation:
                 self.finish(exchange, "failed", reason or "the connection ended within the answer")
         self.waiting.clear()
         self.broken = self.broken or "closed"
-        if self._on_closed is not None:
-            self._on_closed(at)
 
     def look_away(self, at: float) -> None:
         """From here on unseen bytes pass: what is under way is cut; the next exchange starts afresh."""

@@ -18,7 +18,6 @@ MAX_LENGTH_DIGITS: Final = 18
 # What nearly all heads are made of. Each piece can match in one way only, so a hostile head costs linear time.
 _PLAIN = re.compile(rb"(?:[!-9;-~]++:[^\r\n\x0b\x0c]*+\r\n)*\r\n")
 _FIELD = re.compile(rb"([!-9;-~]++): ?+([^\r\n]*+)\r\n")
-_BLANKS = (b":  ", b":\t", b" \r\n", b"\t\r\n")  # where a value, if it is one, has to be stripped
 
 
 class Unreadable(Exception):
@@ -32,7 +31,10 @@ def split_head(raw: bytes) -> tuple[tuple[bytes, bytes, bytes], Fields]:
     if len(words) < 2:
         raise Unreadable("no start line")
     start = words[0], words[1], words[2] if len(words) > 2 else b""
-    if _PLAIN.fullmatch(rest) and not any(blank in rest for blank in _BLANKS):
+    blanks = (
+        b":  " in rest or b":\t" in rest or b" \r\n" in rest or b"\t\r\n" in rest
+    )  # a value may have to be stripped
+    if not blanks and _PLAIN.fullmatch(rest):
         return start, _FIELD.findall(rest)
     return start, split_fields(rest)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
 
@@ -64,18 +65,19 @@ class Inspector:
             return None
         self._routes[tunnel.name, tunnel.protocol] = tunnel
         self.journal.opened(tunnel.name)
-        now = self.store.clock()
-        over = partial(self._visitor_left, tunnel.name, now)
-        origin = Origin(tunnel.name, tunnel.url, tunnel.protocol, connection.conn_id, connection.client_addr)
+        over = partial(self.journal.closed, tunnel.name, time.monotonic())
+        made = partial(self._origin, tunnel, connection.conn_id, connection.client_addr)
         if tunnel.protocol == "tcp":
-            entry = Connection(self.store.new_id(), origin, now)
+            entry = Connection(self.store.new_id(), made(), self.store.clock())
             self.store.add(entry)
             return CountingTap(self.store, entry, over)
-        talk = Conversation(self.store, origin, self.journal.exchange_done, over)
-        return HttpTap(self._intake, self._intake.lane(tunnel.name), talk)
+        return HttpTap(self._intake, self._intake.lane(tunnel.name), partial(self._talk, made), over)
 
-    def _visitor_left(self, tunnel: str, since: float, at: float) -> None:
-        self.journal.closed(tunnel, max(0.0, at - since))
+    def _origin(self, tunnel: RouteLike, conn_id: str, client_addr: str) -> Origin:
+        return Origin(tunnel.name, tunnel.url, tunnel.protocol, conn_id, client_addr)
+
+    def _talk(self, origin: Callable[[], Origin]) -> Conversation:
+        return Conversation(self.store, origin(), self.journal.exchange_done)
 
     def refuses(self, upstream: Upstream | None) -> bool:
         """Whether this upstream is the inspector itself: such a tunnel must not be opened."""

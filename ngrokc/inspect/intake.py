@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from ngrokc.inspect.tap import HttpTap
 
 SLICE: Final = 0.0005  # seconds of parsing between two turns of the reactor
-REST: Final = (
-    0.005  # seconds between two slices while there is traffic that they delay: a tenth of one processor at most
-)
-PAUSE: Final = (
-    0.01  # seconds between two looks at the queue: waking up for each exchange would cost as much as parsing it
-)
+REST: Final = 0.005  # seconds between two slices while there is traffic that they delay: a tenth of a processor
+LONG_REST: Final = 0.02  # the same in a flood: what began before it was one can wait for its end, within a fortieth
+PAUSE: Final = 0.01  # seconds between two looks at the queue: waking up for each exchange would cost as much as parsing
 TICK: Final = 0.1  # the same while only a sample is seen: ten large bites leave the caches warmer than fifty small ones
 SOFT: Final = 4  # the queue is full for new exchanges at this part of its cap; the rest is for those under way
 FIRST_GUESS: Final = 60e-6  # seconds to parse one exchange, until it was measured
@@ -95,9 +92,11 @@ class Intake:
         moving = self._refill()
         if self._ready:
             self._parse(SLICE)
-        if self._ready:
-            return REST if moving else 0.0
-        return TICK if self._sampling else PAUSE
+        if self._ready and not moving:
+            return 0.0
+        if self._sampling:
+            return LONG_REST if self._ready else TICK
+        return REST if self._ready else PAUSE
 
     @property
     def _sampling(self) -> bool:

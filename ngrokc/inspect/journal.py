@@ -66,11 +66,11 @@ class Journal:
         """A tap is made: a visitor is connected, and what becomes of him shows there."""
         self.meters(tunnel).gauge += 1
 
-    def closed(self, tunnel: str, seconds: float) -> None:
-        """That visitor's connection is over."""
-        meters = self.meters(tunnel)
+    def closed(self, tunnel: str, since: float) -> None:
+        """That visitor's connection is over; it was opened at `since` (of the monotonic clock)."""
+        meters, now = self.meters(tunnel), time.monotonic()
         meters.gauge = max(0, meters.gauge - 1)
-        meters.connections.mark(time.monotonic(), seconds)
+        meters.connections.mark(now, now - since)
 
     def exchange_done(self, exchange: Exchange) -> None:
         if exchange.state == "done" and exchange.kind == "http" and exchange.ended_at is not None:

@@ -35,7 +35,8 @@ _REQUEST = re.compile(rb"[A-Z]{3,20} [^ \r\n]{1,8192} HTTP/1\.[01]\r\n")
 
 
 class HttpTap:
-    """Tap of one connection of an http or https tunnel."""
+    """Tap of one connection of an http or https tunnel. `make_talk` is called when there is something to parse, `on_closed`
+    when the connection is over."""
 
     __slots__ = (
         "_answered",
@@ -45,14 +46,24 @@ class HttpTap:
         "_intake",
         "_items",
         "_lane",
+        "_make_talk",
+        "_on_closed",
         "_queued",
         "_special",
         "_steady",
         "talk",
     )
 
-    def __init__(self, intake: Intake, lane: Lane, talk: Conversation) -> None:
-        self.talk = talk
+    def __init__(
+        self,
+        intake: Intake,
+        lane: Lane,
+        make_talk: Callable[[], Conversation],
+        on_closed: Callable[[], None] | None = None,
+    ) -> None:
+        self.talk: Conversation | None = None
+        self._make_talk = make_talk
+        self._on_closed = on_closed
         self._intake = intake
         self._lane = lane
         lane.taps += 1
@@ -116,6 +127,8 @@ class HttpTap:
 
     def closed(self, reason: str | None) -> None:
         self._lane.taps -= 1
+        if self._on_closed is not None:
+            self._on_closed()
         self._mark(CLOSED, reason)
 
     def _look(self, data: memoryview) -> bool:
@@ -129,8 +142,8 @@ class HttpTap:
             lane.missed += 1
             self._intake.store.counts.missed += 1
             if not self._away:
-                self._away = True
                 self._mark(AWAY, None)
+                self._away = True
             return False
         if _REQUEST.match(data) is None:
             return False
@@ -138,7 +151,9 @@ class HttpTap:
         return True
 
     def _mark(self, kind: int, value: str | None) -> None:
-        """Few and small: outside the budget."""
+        """Few and small: outside the budget. None of it matters while nothing was copied that it could belong to."""
+        if self._away or (self.talk is None and not self._items):
+            return
         self._items.append((kind, self._clock(), value))
         if len(self._items) == 1:
             self._intake.ready(self)
@@ -174,28 +189,30 @@ class HttpTap:
         """Parse what is queued; whether all of it was done before `until`."""
         items = self._items
         intake = self._intake
+        talk = self.talk
+        if talk is None:
+            talk = self.talk = self._make_talk()
         while items:
             kind, at, value = items.popleft()
             if isinstance(value, bytes):
                 cost = len(value) + ITEM
                 intake.room += cost
                 self._queued -= cost
-            self._step(kind, intake.wall(at), value)
+            self._step(talk, kind, intake.wall(at), value)
             if intake.clock() >= until and items:
                 return False
-        talk = self.talk
         if talk.broken:
             self._away = True
             self._dead = talk.broken != TOO_FAST
             if not self._dead:
                 talk.look_away(intake.wall(intake.clock()))
         self._steady = talk.streams is not None
-        self._special[UP] = self.talk.skippable(True)
-        self._special[DOWN] = self.talk.skippable(False)
+        self._special[UP] = talk.skippable(True)
+        self._special[DOWN] = talk.skippable(False)
         return True
 
-    def _step(self, kind: int, at: float, value: bytes | int | str | None) -> None:
-        talk = self.talk
+    @staticmethod
+    def _step(talk: Conversation, kind: int, at: float, value: bytes | int | str | None) -> None:
         if isinstance(value, bytes):
             talk.feed(kind == UP, at, value)
         elif isinstance(value, int):
@@ -213,7 +230,7 @@ class CountingTap:
 
     __slots__ = ("_connection", "_next", "_on_closed", "_store")
 
-    def __init__(self, store: Store, connection: Connection, on_closed: Callable[[float], None] | None = None) -> None:
+    def __init__(self, store: Store, connection: Connection, on_closed: Callable[[], None] | None = None) -> None:
         self._store = store
         self._on_closed = on_closed
         self._connection = connection
@@ -238,7 +255,7 @@ class CountingTap:
         self._connection.failure = reason or ""
         self._store.changed(self._connection)
         if self._on_closed is not None:
-            self._on_closed(self._connection.ended_at)
+            self._on_closed()
 
     def _moved(self) -> None:
         now = self._store.clock()

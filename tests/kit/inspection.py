@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Bench:
         return Conversation(self.store, origin, self.done.append)
 
     def tap(self, origin: Origin = ORIGIN) -> HttpTap:
-        return HttpTap(self.intake, self.intake.lane(origin.tunnel), self.talk(origin))
+        return HttpTap(self.intake, self.intake.lane(origin.tunnel), partial(self.talk, origin))
 
     def exchanges(self) -> list[Exchange]:
         """All that the store holds, oldest first."""

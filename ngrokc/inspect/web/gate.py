@@ -16,42 +16,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ngrokc.inspect.access import Token
 from protocol.address import format_address
+from protocol.websafe import SAFE_METHODS, SECURITY_HEADERS, came_through_proxy, from_own_page, is_json
 
-FORWARDED: Final = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "via", "x-real-ip")
 OPEN_READS: Final = ("/api/tunnels", "/api/status")
 """Without a token for programs on this machine, as ngrok has it; never for pages of another site."""
-SAFE: Final = ("GET", "HEAD")
 COOKIE_AGE: Final = 7 * 86400
 
-CSP: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+HEADERS: Final = dict(SECURITY_HEADERS)
+HEADERS["content-security-policy"] = HEADERS["content-security-policy"].replace(
+    "form-action 'self'", "form-action 'none'"
 )
-HEADERS: Final = {
-    "content-security-policy": CSP,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=(), clipboard-read=()",
-    "cache-control": "no-store",
-}
 
 # The cookie is strict, so it does not follow a redirect that another site began; a navigation of our own page has it.
 WELCOME: Final = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>ngrokc</title>'
 )
 NO_TOKEN: Final = "Open the address that ngrokc shows in its terminal: it contains the token for this page.\n"  # noqa: S105
-
-
-def allowed_hosts(host: str, port: int, more: tuple[str, ...] = ()) -> frozenset[str]:
-    """The spellings of Host under which the page may be asked for. `host` is the listener's own address."""
-    names = {"localhost", "127.0.0.1", "::1"}
-    if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        names.add(host)
-    found = {format_address(name, port) for name in names} | {name.lower() for name in more}
-    return frozenset(found | ({name.rpartition(":")[0] for name in found} if port == 80 else set()))
 
 
 class Gate:
@@ -81,17 +61,17 @@ class Gate:
         host = headers.get("host", "").lower()
         if headers.getlist("host")[1:] or not self._is_ours(host, scope):
             return _no("this name is not the inspector's; use the address that ngrokc shows")
-        if any(name in headers for name in FORWARDED):
+        if came_through_proxy(headers):
             return _no("the inspector does not answer through proxies or tunnels")
         method = scope.get("method", "GET")
         path = scope["path"]
-        if not self._own_site(headers, host, top_level=method == "GET" and path == "/" and scope["type"] == "http"):
+        page = method == "GET" and path == "/" and scope["type"] == "http"
+        if not from_own_page(headers, host, navigation=page):
             return _no("another site asked for this")
-        if scope["type"] == "http" and method not in (*SAFE, "DELETE"):
-            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json":
+        if scope["type"] == "http" and method not in (*SAFE_METHODS, "DELETE"):
+            if not is_json(headers.get("content-type", "")):
                 return PlainTextResponse("Send JSON.\n", status_code=415)
-        if scope["type"] == "http" and method == "GET" and path == "/":
+        if page:
             offered = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
             if self._token.secret.matches(offered):
                 return self._welcome(host)
@@ -103,16 +83,6 @@ class Gate:
         """Listed, or the very address that this connection came in on: a rebound name is no address."""
         name, port = scope.get("server") or ("", None)
         return host in self._hosts or (port is not None and host == format_address(name, port))
-
-    def _own_site(self, headers: Headers, host: str, *, top_level: bool) -> bool:
-        origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"http://{host}":
-            return False
-        site = headers.get("sec-fetch-site", "none")
-        if site in ("same-origin", "none"):
-            return True
-        # A link to the page from elsewhere may open it; the strict cookie does not come along.
-        return top_level and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
 
     def _known(self, headers: Headers, host: str) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")

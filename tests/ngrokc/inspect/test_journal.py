@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 from ngrokc.events import (
     ConnectionClosed,
     Latency,
@@ -20,7 +22,7 @@ def test_connections_count_and_failures_without_a_tap_are_shown() -> None:
         journal.opened("test")
     assert journal.meters("test").gauge == 3
     for _ in range(3):
-        journal.closed("test", 0.5)
+        journal.closed("test", time.monotonic() - 0.5)
     url, visitor = "http://test.example.me", "1.2.3.4:5"
     journal.note(ConnectionClosed("test", "a", 1, 2, 0.5, "upstream: reset", url, visitor, relayed=True))  # has a tap
     journal.note(ConnectionClosed("test", "c", 0, 9, 0.5, "upstream_refused: no", url, visitor, relayed=False))

@@ -43,6 +43,19 @@ def test_while_full_new_exchanges_pass_unseen_and_are_counted() -> None:
     assert [e.state for e in bench.exchanges()] == ["done", "done"]
 
 
+def test_a_connection_of_a_flood_leaves_nothing_to_do() -> None:
+    bench = Bench()
+    bench.intake.lane("test").full = True
+    tap = bench.tap()
+    tap.up(GET)
+    tap.down(OK)
+    tap.up_ended()
+    tap.down_ended()
+    tap.closed(None)
+    assert (tap.talk, bench.intake.lane("test").taps, bench.store.counts.missed) == (None, 0, 1)
+    assert "0 ready" in repr(bench.intake)
+
+
 def test_a_download_beyond_the_cap_is_counted_not_copied() -> None:
     bench = Bench(Limits(body_memory=1000, body_total=1000))
     tap = bench.tap()
