@@ -34,7 +34,7 @@ MESSAGE_CAP: Final = 4 << 20
 PATIENCE: Final = 60.0  # seconds that a successor has to get ready
 ANSWER: Final = 10.0  # seconds for a predecessor to answer
 
-_LENGTH: Final = struct.Struct("<I")
+HEADER: Final = struct.Struct("<I")
 _CREDENTIALS: Final = struct.Struct("iii")
 
 
@@ -122,7 +122,7 @@ async def serve_handover(
         while not done:
             peer, _ = await sock.accept()
             with peer:
-                if _same_user(peer):
+                if same_user(peer):
                     done = await _hand_over(peer, path, estate, release)
 
 
@@ -172,7 +172,7 @@ def _close_to_others(path: Path) -> None:
 # -- messages
 async def _send(sock: trio.socket.SocketType, message: object, descriptors: Sequence[int] = ()) -> None:
     body = json.dumps(message).encode()
-    data = _LENGTH.pack(len(body)) + body
+    data = HEADER.pack(len(body)) + body
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     sent = await sock.sendmsg([data], rights)
     while sent < len(data):
@@ -182,11 +182,11 @@ async def _send(sock: trio.socket.SocketType, message: object, descriptors: Sequ
 async def _receive(sock: trio.socket.SocketType) -> tuple[Any, list[socket.socket]]:
     """A message and its sockets, non-blocking. Raises ValueError for anything else, OSError."""
     space = socket.CMSG_SPACE(BATCH * array.array("i").itemsize)
-    head, rights, _, _ = await sock.recvmsg(_LENGTH.size, space)
+    head, rights, _, _ = await sock.recvmsg(HEADER.size, space)
     sockets = _adopt(rights)
     try:
-        head += await _exactly(sock, _LENGTH.size - len(head))
-        (length,) = _LENGTH.unpack(head)
+        head += await _exactly(sock, HEADER.size - len(head))
+        (length,) = HEADER.unpack(head)
         if length > MESSAGE_CAP:
             raise ValueError("the message is too long")
         return json.loads(await _exactly(sock, length)), sockets
@@ -220,7 +220,7 @@ def _adopt(rights: Sequence[tuple[int, int, bytes]]) -> list[socket.socket]:
     return sockets
 
 
-def _same_user(peer: trio.socket.SocketType) -> bool:
+def same_user(peer: trio.socket.SocketType | socket.socket) -> bool:
     """The directory is closed to others; this says it once more (unix(7), SO_PEERCRED)."""
     _, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return user in (os.geteuid(), 0)

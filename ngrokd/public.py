@@ -17,7 +17,7 @@ import trio
 from ngrokd.arrivals import Arrivals
 from ngrokd.certdir import CertificateDirectory
 from ngrokd.edge.guard import Guard
-from ngrokd.edge.http import EdgeWorld, HttpEdge
+from ngrokd.edge.http import EdgeWorld, Heir, HttpEdge
 from ngrokd.edge.pages import Pages
 from ngrokd.tunnel import Tunnel
 from protocol.link.listener import Listener
@@ -38,6 +38,7 @@ class PublicEdges:
         self._arrivals = Arrivals(world, log, certificates)
         self._context = context
         self._log = log
+        self._pages, self._guard = world.pages, world.guard
         self._edges: dict[str, HttpEdge] = {}
         self._listeners: list[Listener] = []
         self._complained = float("-inf")
@@ -54,6 +55,7 @@ class PublicEdges:
         proxy is trusted is settled when it connects."""
         self._context = context
         self._arrivals.use(guard, certificates)
+        self._pages, self._guard = pages, guard
         for edge in self._edges.values():
             edge.use(pages, guard)
 
@@ -93,6 +95,22 @@ class PublicEdges:
         if now - self._complained >= COMPLAIN_EVERY:
             self._complained = now
             self._log.error("can't accept visitors", reason=os.strerror(number))
+
+    # -- hot restart
+    def passed_edge(self, scheme: str) -> HttpEdge | None:
+        """The edge for visitors that a predecessor passes on: they leave after their answer. None for other schemes than
+        http and https."""
+        key = f"{scheme}, passed on"
+        if key not in self._edges and scheme in ("http", "https"):
+            edge = self._edges[key] = HttpEdge(self._world, scheme)
+            edge.use(self._pages, self._guard)
+            edge.draining = True
+        return self._edges.get(key)
+
+    def pass_on(self, heir: Heir) -> None:
+        """Visitors of tunnels that are not here are `heir`'s from now on."""
+        for edge in self._edges.values():
+            edge.heir = heir
 
     # -- ending
     def drain(self) -> None:

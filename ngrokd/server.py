@@ -33,6 +33,8 @@ from ngrokd.keeping import Keeping, open_keeping
 from ngrokd.listening import Addresses, Listeners, open_listeners
 from ngrokd.notify import Notifier
 from ngrokd.parts import Parts, build, new_reactor
+from ngrokd.passing import SOCKET as VISITORS
+from ngrokd.passing import Passer, serve_passed
 from ngrokd.registry import Registry
 from ngrokd.regrant import regrant
 from ngrokd.reloading import Changes, Fresh, Reloader, Sources, load
@@ -210,6 +212,8 @@ class Server:
     async def _start_keeping(self, parts: Parts, listeners: Listeners, nursery: trio.Nursery) -> None:
         """All that uses the state directory: the books, the operator's sockets; with -adminAddr over HTTP too."""
         nursery.start_soon(parts.affinity.run)
+        visitors = parts.keeping.state.file(VISITORS)
+        await nursery.start(serve_passed, visitors, parts.public.passed_edge, self.log)
         services = parts.services
         facts = Facts(
             version=program_version(),
@@ -318,7 +322,9 @@ class Server:
     async def _drain(self, parts: Parts) -> None:
         """Let what runs finish, for `grace` seconds at most; then say farewell to the agents."""
         grace = self.settings.grace
-        if not self.replaced:  # the service goes on in another process
+        if self.replaced:  # the service goes on in another process
+            parts.public.pass_on(Passer(parts.services.reactor, parts.keeping.state.path))
+        else:
             self._notifier.stopping(f"finishing what runs, {grace:g} s at most")
         self.log.info("stopping", visitors=self.live_visitors, grace=grace)
         registry = parts.services.registry

@@ -20,6 +20,11 @@ class Head:
     _fields: Fields | None
 
     @property
+    def raw(self) -> bytes:
+        """All of it, as it came."""
+        return self._raw
+
+    @property
     def fields(self) -> Fields:
         """Names and values in order and case, without the white space around the values."""
         if self._fields is None:

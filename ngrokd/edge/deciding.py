@@ -39,6 +39,8 @@ def find(visitor: VisitorConnection, request: RequestHead) -> Tunnel | Denial | 
     if tunnel is None:
         if edge.room is not None and edge.room.takes(visitor, edge.scheme, request.host):
             return None
+        if edge.heir is not None and edge.heir(visitor, request):
+            return None
         return Denial(edge.why_unknown(request.host))
     usage = tunnel.session.usage
     if usage is not None and not usage.admit_request(edge.reactor.now):

@@ -40,6 +40,9 @@ class Observer(Protocol):
     def __call__(self, visitor: VisitorConnection, tunnel: Tunnel | None, status: int) -> None: ...
 
 
+Heir = Callable[[VisitorConnection, "RequestHead"], bool]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class EdgeWorld:
     """What both edges are given by the server. `away(scheme, host)`: whether that name has an owner whose agent is not
@@ -72,6 +75,8 @@ class HttpEdge:
         self.scheme = scheme
         self.secure = scheme == "https"
         self.room = world.room
+        self.heir: Heir | None = None
+        """Takes the visitors of tunnels that are not here, after a successor has taken over."""
         self.draining = False
         self.refusals: Counter[str] = Counter()
         self.pages = world.pages

@@ -232,3 +232,24 @@ async def test_a_signal_starts_a_successor(world: World, upstream: Upstream) -> 
     finally:
         os.kill(started["pid"], signal.SIGTERM)
     assert await server.wait() == 0
+
+
+async def test_who_kept_a_connection_open_is_served_by_the_successor(
+    world: World, upstream: Upstream, dialect: dict[str, object]
+) -> None:
+    """Its tunnel is the new process's by now, in both dialects; the old one passes the request on."""
+    server = await world.ngrokd("-grace=20", https=False)
+    await world.ngrokc({"test": {"proto": {"http": upstream.http_port}}}, server, settings=dialect)
+    visitors = [Connection(Tally(server.http_port)) for _ in range(3)]
+    for visitor in visitors:
+        assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
+    successor = await world.ngrokd("-grace=1", "-takeOver", name="successor", like=server)
+    await successor.line("tunnel online")
+    await server.line("agent left")
+    body = PIECE * PIECES
+    for visitor in visitors[:2]:
+        status, answer = await visitor.ask(f"POST /upload HTTP/1.1\r\nContent-Length: {len(body)}", body)
+        assert (status, json.loads(answer)["sha256"]) == (200, hashlib.sha256(body).hexdigest())
+        assert visitor.stream is None  # it was told so
+    visitors[2].drop()
+    assert await server.wait() == 0
