@@ -30,11 +30,11 @@ from ngrokc.inspect.store import Store
 from ngrokc.inspect.tap import CountingTap, HttpTap
 from ngrokc.inspect.web.app import make_app
 from ngrokc.inspect.web.desk import Desk
-from ngrokc.inspect.web.gate import allowed_hosts
 from ngrokc.inspect.web.server import listen, serve_app
 from protocol.address import Upstream, format_address
 from protocol.link.dial import dial_upstream
 from protocol.link.relay import Tap
+from protocol.websafe import allowed_hosts
 
 EVERYWHERE = MappingProxyType({"0.0.0.0": "127.0.0.1", "::": "::1"})  # noqa: S104 - compared, not bound
 LOOPBACK = frozenset({"localhost", "::1", "ip6-localhost", *EVERYWHERE})

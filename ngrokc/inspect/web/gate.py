@@ -7,6 +7,7 @@ a proxy or tunnel, and must bring the token.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -22,10 +23,10 @@ OPEN_READS: Final = ("/api/tunnels", "/api/status")
 """Without a token for programs on this machine, as ngrok has it; never for pages of another site."""
 COOKIE_AGE: Final = 7 * 86400
 
-HEADERS: Final = dict(SECURITY_HEADERS)
-HEADERS["content-security-policy"] = HEADERS["content-security-policy"].replace(
-    "form-action 'self'", "form-action 'none'"
-)
+_POLICY: Final = "content-security-policy"
+HEADERS: Final = MappingProxyType({  # nothing here is sent by a form
+    **SECURITY_HEADERS, _POLICY: SECURITY_HEADERS[_POLICY].replace("form-action 'self'", "form-action 'none'"),
+})  # fmt: skip
 
 # The cookie is strict, so it does not follow a redirect that another site began; a navigation of our own page has it.
 WELCOME: Final = (
@@ -68,9 +69,9 @@ class Gate:
         page = method == "GET" and path == "/" and scope["type"] == "http"
         if not from_own_page(headers, host, navigation=page):
             return _no("another site asked for this")
-        if scope["type"] == "http" and method not in (*SAFE_METHODS, "DELETE"):
-            if not is_json(headers.get("content-type", "")):
-                return PlainTextResponse("Send JSON.\n", status_code=415)
+        changes = scope["type"] == "http" and method not in (*SAFE_METHODS, "DELETE")
+        if changes and not is_json(headers.get("content-type", "")):
+            return PlainTextResponse("Send JSON.\n", status_code=415)
         if page:
             offered = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
             if self._token.secret.matches(offered):
@@ -100,7 +101,12 @@ class Gate:
             return False
         if self._open_api:
             return True
-        return method in SAFE and path in OPEN_READS and "origin" not in headers and "sec-fetch-site" not in headers
+        return (
+            method in SAFE_METHODS
+            and path in OPEN_READS
+            and "origin" not in headers
+            and "sec-fetch-site" not in headers
+        )
 
     def _welcome(self, host: str) -> Response:
         answer = HTMLResponse(WELCOME)

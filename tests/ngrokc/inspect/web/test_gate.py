@@ -9,7 +9,8 @@ from starlette.routing import Route, WebSocketRoute
 
 from ngrokc.inspect.settings import InspectSettings
 from ngrokc.inspect.web.app import routes
-from ngrokc.inspect.web.gate import HEADERS, allowed_hosts
+from ngrokc.inspect.web.gate import HEADERS
+from protocol.websafe import allowed_hosts
 from tests.kit.inspection import Inspection, open_inspection
 
 
