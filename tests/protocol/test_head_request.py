@@ -130,6 +130,18 @@ def test_gone(line: bytes, position: int) -> None:
     assert forwarded(head(*rest), FORWARDED_FOR) == head(b"A: b", b"C: d", FORWARDED_FOR[:-2])
 
 
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize("target", ["/a", "http://a.example/a"])
+def test_with_edge_owned_fields_alone_the_rest_is_as_without_them(minor: int, target: str) -> None:
+    line = f"GET {target} HTTP/1.{minor}\r\n".encode()
+    plain = line + b"Host: a.example\r\nX-One: 1\r\n\r\n"
+    owned = plain.replace(b"X-One", b"X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-One")
+    one, other = parse_request(plain), parse_request(owned)
+    assert other.forward(b"X-Two: 2\r\n") == one.forward(b"X-Two: 2\r\n")
+    assert other.keep_alive is one.keep_alive is bool(minor)
+    assert (other.length, other.upgrade, other.expect_continue) == (0, None, False)
+
+
 def test_connection_takes_what_it_lists_but_neither_framing_nor_ours() -> None:
     listed = b"Connection: X-Secret, cookie, Host, Content-Length, X-Forwarded-For, close"
     raw = post(b"X-Secret: 1", b"Cookie: 2", b"Content-Length: 5", b"X-Secrets: 3", listed)
