@@ -42,7 +42,9 @@ def write_event(log: Log, event: Event) -> None:
     match event:
         case Latency() | ConnectionOpened() | ConnectionClosed(ours=False):
             log.debug(name, **facts)
-        case TunnelRefused() | StateChanged(state="reconnecting") | ConnectionClosed():
+        case ConnectionClosed():
+            log.warning("visitor cut off", **facts)  # it did not leave: the upstream, the link or we let it down
+        case TunnelRefused() | StateChanged(state="reconnecting"):
             log.warning(name, **facts)
         case TunnelClosed() if event.code != "asked":
             log.warning(name, **facts)

@@ -49,6 +49,20 @@ def test_levels(event: Event, level: str) -> None:
     assert [entry["log_level"] for entry in capture.entries] == [level]
 
 
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        (None, "visitor left"),
+        ("visitor: reset by the other side", "visitor left"),
+        ("upstream: write: Broken pipe", "visitor cut off"),
+    ],
+)
+def test_who_ended_it(failure: str | None, line: str) -> None:
+    capture = LogCapture()
+    write_event(logger(capture), ConnectionClosed("t", "1", 1, 2, 0.1, failure))
+    assert [entry["event"] for entry in capture.entries] == [line]
+
+
 async def test_lost_events_are_counted() -> None:
     capture, bus = LogCapture(), EventBus()
     with bus.subscribe(cap=2) as events:
