@@ -159,9 +159,12 @@ class RequestHead(Head):
                 instead[name] = b""
             elif shadows(name):
                 raise bad("a field name that shadows one of ours")
-        if not found:  # what a proxy before us says, and nothing more: 2 of 9 us less
-            self._ending, self._instead = True, instead
-            return
+        self._ending, self._instead = True, instead
+        if found:  # else it is what a proxy before us says, and nothing more: 2 of 9 us less
+            self._obey(found, instead, has_length=has_length)
+
+    def _obey(self, found: dict[bytes, list[bytes]], instead: dict[bytes, bytes], *, has_length: bool) -> None:
+        """What LISTS say; `instead` gets what follows from it."""
         if too_long(found):
             raise bad("hop-by-hop fields too long")
         options = tokens(found.get(b"connection", ()))
@@ -185,7 +188,6 @@ class RequestHead(Head):
             raise HttpError(417, "expectation_failed", "an Expect that is not one 100-continue")
         self.expect_continue = bool(expected) and self.minor == 1 and self.length != 0
         self._ending = not any(instead.values()) and _NO_OPTION.issuperset(options)
-        self._instead = instead
 
     # -- what it gives
     def body(self) -> Body:
