@@ -2,9 +2,10 @@
 
 A turn collects in the outbox what the streams commit; at its end come the window updates, then those streams that were
 refused room get their turn, then everything goes out in one write. The rule that decides latency: a stream whose last
-commit was large ("bulk") gets no room while the turn is served, only at its end, where all of that kind share what is left
-of the batch; small ones go first and at once. So a small request waits behind one batch at most, and a lone bulk stream
-still fills every batch. (First come first served: p99 of small requests 61-1 000 ms. This way: 2-3 ms.)
+commit was large ("bulk") gets no room while the turn is served, only at its end, and there in rotation: each may fill what is
+left of the batch; small ones go first and at once. So a small request waits behind one batch at most, and bulk still fills
+every batch. (First come first served: p99 of small requests 61-1 000 ms. This way: 2-4 ms. Bulk streams that share each batch
+in parts of 32 KiB are no quicker to react, and eight of them carry a fifth less.)
 
 What the port does not take stays in its buffer; until it is gone nothing is lent. Knows nothing of parsing or liveness.
 """
@@ -12,18 +13,12 @@ What the port does not take stays in its buffer; until it is gone nothing is len
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
+from protocol.link.leg_stream import BULK, SHARE, StreamPort
 from protocol.link.port import Callback, Port, PortBroken
 from protocol.link.reactor import Reactor
 from protocol.mux import Outbox
 from protocol.mux.outbox import LEAST_ROOM
-
-if TYPE_CHECKING:
-    from protocol.link.leg_stream import StreamPort
-
-SHARE_LEAST: Final = 32 * 1024  # what one stream may put into a batch, however many want to
-BULK_BYTES: Final = 16 * 1024  # a commit of this size makes a stream bulk, a smaller one makes it small again
 
 
 class Sender:
@@ -108,14 +103,11 @@ class Sender:
         for _ in range(len(self._small)):
             if out.shut or out.free < LEAST_ROOM:
                 return
-            self._serve(self._small.pop(0), SHARE_LEAST)
-        count = len(self._bulk)
-        if count:
-            share = max(SHARE_LEAST, out.free // count)
-            for _ in range(count):
-                if out.shut or out.free < LEAST_ROOM:
-                    return
-                self._serve(self._bulk.pop(0), share)
+            self._serve(self._small.pop(0), SHARE)
+        for _ in range(len(self._bulk)):
+            if out.shut or out.free < BULK:
+                return
+            self._serve(self._bulk.pop(0), out.free)
 
     def _serve(self, stream: StreamPort, share: int) -> None:
         stream.waiting = False

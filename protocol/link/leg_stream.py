@@ -26,7 +26,7 @@ CHUNK_BYTES: Final = (
     64 * 1024
 )  # small parts are queued together up to this: many tiny frames must not cost many objects
 SHARE: Final = 32 * 1024  # what a stream whose reads are small may put into one batch without queueing for it
-BULK: Final = 16 * 1024  # one TLS record: a commit of that size makes a stream bulk
+BULK: Final = 16 * 1024  # one TLS record: a commit of that size makes a stream bulk, a smaller one makes it small again
 MOST: Final = 1 << 30  # as much as share, window and batch allow
 
 _EMPTY: Final = memoryview(b"")

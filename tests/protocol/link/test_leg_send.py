@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.link.leg_send import SHARE_LEAST
-from protocol.link.leg_stream import StreamPort
+from protocol.link.leg_stream import BULK, StreamPort
 from protocol.mux import HEADER
 from protocol.mux.outbox import BATCH_BYTES
 from tests.kit.legpair import LegPair, Reader
@@ -83,22 +82,20 @@ def test_a_small_stream_never_waits_for_more_than_one_batch_of_bulk() -> None:
             pair.near.deliver()
 
 
-def test_bulk_streams_share_a_batch() -> None:
+def test_bulk_streams_take_turns_and_fill_their_batches() -> None:
     pair = LegPair(answers)
     streams = started(pair, 8)
     with pair.reactor.turn():
         for stream in streams:
             Pump(stream).fill()
     pair.near.pieces.clear()
-    pair.reactor.go()
-    shares = frames(pair.near.pieces[0])
-    assert len({stream_id for stream_id, _ in shares}) >= 4
-    assert all(length <= SHARE_LEAST for _, length in shares)
-    pair.near.pieces.clear()
-    pair.reactor.go()
-    assert {stream_id for stream_id, _ in shares}.isdisjoint(
-        stream_id for stream_id, _ in frames(pair.near.pieces[0])[:3]
-    )
+    heard = []
+    for _ in range(8):
+        pair.reactor.go()
+        batch = frames(pair.near.pieces.pop())
+        assert sum(length for _, length in batch) > BATCH_BYTES - BULK
+        heard += [stream_id for stream_id, length in batch if length >= BULK]
+    assert set(heard) == {stream.id for stream in streams}
 
 
 def test_many_small_ones_take_several_writes_in_one_turn() -> None:
