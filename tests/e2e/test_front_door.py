@@ -62,8 +62,10 @@ async def test_limits_are_kept(world: World, upstream: Upstream) -> None:
     server = await world.ngrokd("-maxVisitors=2", "-visitorRate=5", "-maxBody=10", https=False)
     await world.ngrokc({"test": {"proto": {"http": upstream.http_port}}}, server)
     async with open_visitor(server.http_port, "test.localhost") as first:
-        statuses = [(await first.ask("/")).status for _ in range(11)]
-        assert statuses == [200] * 10 + [429]
+        statuses: list[int] = []
+        while 429 not in statuses:  # two seconds' worth at once, and what a busy machine's time adds
+            statuses.append((await first.ask("/")).status)
+        assert 10 <= statuses.index(429) < 50
     async with (
         open_visitor(server.http_port, "test.localhost") as one,
         open_visitor(server.http_port, "test.localhost"),
