@@ -214,7 +214,7 @@ class _Flow:
         self._ended = True
         if self.holds_end:
             self._relay.hold_end()
-        else:
+        elif not self._relay.all_ended:  # else it closes both ports, which says the same
             self.pass_end_on()
         self._relay.flow_ended(self)
         return False
@@ -333,6 +333,10 @@ class Relay:
     def over(self) -> bool:
         return self._over
 
+    @property
+    def all_ended(self) -> bool:
+        return self._up._ended and self._down._ended  # noqa: SLF001 - the relay and its flows are one piece
+
     def hold_end(self) -> None:
         """The visitor has ended and the upstream is not to know yet."""
         self._held = self.reactor.timer(self._held_long_enough)
@@ -358,7 +362,7 @@ class Relay:
     def flow_ended(self, flow: _Flow) -> None:
         if self._tap is not None:
             self._tell(self._tap.up_ended if flow is self._up else self._tap.down_ended)
-        if self._up._ended and self._down._ended:  # noqa: SLF001 - the relay and its flows are one piece
+        if self.all_ended:
             self._finish(None, "")
 
     def _tell(self, news: Callable[[], None]) -> None:
