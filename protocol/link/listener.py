@@ -14,7 +14,7 @@ from protocol.link.plain import PlainPort
 from protocol.link.reactor import READABLE, Reactor
 
 BACKLOG: Final = 4096  # 1 000 visitors at once must not see a refused connection; the kernel caps it by somaxconn
-ACCEPTS_PER_TURN: Final = 64
+ACCEPTS_PER_TURN: Final = 4  # then what these visitors asked for goes to the agent, which works on it meanwhile
 CALM_SECONDS: Final = 0.1  # how long accepting rests when the process or the machine is out of something
 OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 KEEPALIVE_SECONDS: Final = 30  # how long a silent connection may go unasked whether its peer still lives
