@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ngrokc.inspect.backroom import Offload, at_once
 from ngrokc.inspect.body import TOO_FAST, TOO_LARGE, Body
 from ngrokc.inspect.heads import (
     Fields,
@@ -32,15 +33,18 @@ INTERIM: Final = 16  # 1xx heads kept of one exchange
 
 class Conversation:
     """Fed in the order of time: `feed`, `gap`, `ended`, `closed`. `at` are times since the epoch. `on_done` is told of each
-    exchange that is over."""
+    exchange that is over; `offload` takes what may take long."""
 
-    def __init__(self, store: Store, origin: Origin, on_done: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self, store: Store, origin: Origin, on_done: Callable[[Exchange], None], offload: Offload = at_once
+    ) -> None:
         self.store = store
         self.origin = origin
         self.now = 0.0
         self.waiting: deque[Exchange] = deque()
         self.broken = ""
         self.streams: Streams | None = None
+        self.offload = offload
         self._on_done = on_done
         self._touched: Exchange | None = None
         self._requests = _Requests(self)
@@ -73,9 +77,8 @@ class Conversation:
             return
         self.now = at
         reader = self.up if up else self.down
-        if self.streams is not None and reader.endless:
-            if not self.streams.gap(up, count):
-                self.give_up(TOO_FAST)
+        if self.streams is not None and self.streams.kind != "sse" and reader.endless:
+            self.streams.gap(up, count)
         elif not reader.gap(count):
             self.give_up(TOO_FAST)
         self._settle()
@@ -159,7 +162,7 @@ class Conversation:
         """Both directions are data from here on."""
         assert exchange.answer is not None
         exchange.state = "open"
-        self.streams = Streams(self.store, exchange)
+        self.streams = Streams(self.store, exchange, self.offload)
         exchange.kind = self.streams.kind
         self.up.become_raw()
 
@@ -250,10 +253,8 @@ class _Answers:
         return framing
 
     def _events(self, exchange: Exchange) -> None:
-        assert exchange.answer is not None
         exchange.kind = "sse"
-        if not values(exchange.answer.fields, b"content-encoding"):
-            self._owner.streams = Streams(self._owner.store, exchange)
+        self._owner.streams = Streams(self._owner.store, exchange, self._owner.offload)
 
     def data(self, data: bytes) -> None:
         owner = self._owner
@@ -264,6 +265,8 @@ class _Answers:
             owner.touch(owner.waiting[0])
 
     def skipped(self, count: int) -> None:
+        if self._owner.streams is not None:
+            self._owner.streams.gap(False, count)
         if self.body is not None and self._owner.waiting:
             self.body.skip(count, TOO_LARGE)
             self._owner.touch(self._owner.waiting[0])

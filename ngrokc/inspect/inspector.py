@@ -17,6 +17,7 @@ import trio
 
 from ngrokc.events import Notice, Subscription
 from ngrokc.inspect.access import Token
+from ngrokc.inspect.backroom import Backroom
 from ngrokc.inspect.body import Vault
 from ngrokc.inspect.conversation import Conversation
 from ngrokc.inspect.intake import Intake
@@ -52,6 +53,7 @@ class Inspector:
         self.token = Token()
         self.address: tuple[str, int] | None = None
         self._intake: Intake | None = None
+        self._backroom = Backroom()
         self._routes: dict[tuple[str, str], RouteLike] = {}
         self._agent: AgentLike | None = None
 
@@ -77,7 +79,7 @@ class Inspector:
         return Origin(tunnel.name, tunnel.url, tunnel.protocol, conn_id, client_addr)
 
     def _talk(self, origin: Callable[[], Origin]) -> Conversation:
-        return Conversation(self.store, origin(), self.journal.exchange_done)
+        return Conversation(self.store, origin(), self.journal.exchange_done, self._backroom.offload)
 
     def refuses(self, upstream: Upstream | None) -> bool:
         """Whether this upstream is the inspector itself: such a tunnel must not be opened."""
@@ -119,6 +121,7 @@ class Inspector:
                 async with trio.open_nursery() as nursery:
                     self._intake = Intake(self.store, self.settings.limits)
                     nursery.start_soon(self._intake.run)
+                    nursery.start_soon(self._backroom.run)
                     nursery.start_soon(self._follow, events)
                     await nursery.start(serve_app, make_app(self._desk(agent, nursery)), sock)
                     task_status.started(self.base_url)
@@ -140,7 +143,7 @@ class Inspector:
 
     def _desk(self, agent: AgentLike, nursery: trio.Nursery) -> Desk:
         assert self.address is not None
-        replayer = Replayer(self.store, self._find, _dial, self.journal.exchange_done)
+        replayer = Replayer(self.store, self._find, _dial, self.journal.exchange_done, self._backroom.offload)
         hosts = allowed_hosts(*self.address, self.settings.hosts)
         return Desk(agent, self.store, self.journal, self.token, self.settings, replayer, nursery, hosts, self.refuses)
 

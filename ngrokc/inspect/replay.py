@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from ngrokc.inspect.backroom import Offload, at_once
 from ngrokc.inspect.conversation import Conversation
 from ngrokc.inspect.heads import Fields
 from ngrokc.inspect.model import Exchange, Origin
@@ -92,11 +93,14 @@ def compose(exchange: Exchange, edit: Edit, body: bytes) -> bytes:
 class Replayer:
     """`find(tunnel, protocol)` gives the route of a tunnel that is open now; `dial` connects to its upstream."""
 
-    def __init__(self, store: Store, find: Find, dial: Dial, on_done: Callable[[Exchange], None]) -> None:
+    def __init__(
+        self, store: Store, find: Find, dial: Dial, on_done: Callable[[Exchange], None], offload: Offload = at_once
+    ) -> None:
         self._store = store
         self._find = find
         self._dial = dial
         self._on_done = on_done
+        self._offload = offload
         self._limit = trio.CapacityLimiter(AT_ONCE)
 
     async def replay(self, exchange: Exchange, edit: Edit, times: int, nursery: trio.Nursery) -> str:
@@ -132,7 +136,7 @@ class Replayer:
         origin = Origin(old.origin.tunnel, old.origin.url, old.origin.protocol, "replay", "replay", replay_of=old.id)
         assert route.upstream is not None
         async with self._limit:
-            talk = Conversation(self._store, origin, self._on_done)
+            talk = Conversation(self._store, origin, self._on_done, self._offload)
             talk.feed(True, time.time(), wire)
             made += [exchange.id for exchange in talk.waiting]
             seen.set()

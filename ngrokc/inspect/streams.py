@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ngrokc.inspect.backroom import Offload
+from ngrokc.inspect.body import TOO_FAST
+from ngrokc.inspect.coded_events import CodedEvents, Found
 from ngrokc.inspect.heads import Unreadable, values
 from ngrokc.inspect.model import Exchange, Message
-from ngrokc.inspect.sse import EventReader
+from ngrokc.inspect.sse import EventReader, ServerEvent
 from ngrokc.inspect.store import Store
 from ngrokc.inspect.websocket import Frames, deflate_of
 
 
 class Streams:
-    """Made when the head of the answer is known. `kind` is what it turned out to be."""
+    """Made when the head of the answer is known. `kind` is what it turned out to be; `offload` takes what may take long."""
 
-    def __init__(self, store: Store, exchange: Exchange) -> None:
+    def __init__(self, store: Store, exchange: Exchange, offload: Offload) -> None:
         assert exchange.answer is not None
         self._store = store
         self._exchange = exchange
+        self._coded: CodedEvents | None = None
         self._lost: set[bool] = set()
         self._frames: dict[bool, Frames] = {}
         self._events: EventReader | None = None
@@ -29,6 +33,8 @@ class Streams:
         if exchange.kind == "sse":
             self.kind = "sse"
             self._events = EventReader(cap)
+            if codings := values(exchange.answer.fields, b"content-encoding"):
+                self._open_coded(codings, offload)
         elif b"websocket" in values(exchange.answer.fields, b"upgrade"):
             self.kind = "websocket"
             extensions = b",".join(values(exchange.answer.fields, b"sec-websocket-extensions"))
@@ -36,16 +42,30 @@ class Streams:
                 deflate, takeover = deflate_of(extensions, server=not up)
                 self._frames[up] = Frames(cap, deflate=deflate, takeover=takeover)
 
+    def _open_coded(self, codings: list[bytes], offload: Offload) -> None:
+        try:
+            self._coded = CodedEvents(codings, self._store.limits.message, offload, self._decoded)
+        except Unreadable as error:
+            self._lose(False, str(error))
+
+    def _decoded(self, found: Found, why: str) -> None:
+        for at, event in found:
+            self._event(at, event)
+        if why and False not in self._lost:
+            self._lose(False, why)
+
     def feed(self, up: bool, at: float, data: bytes) -> None:
         """Bytes of one direction."""
         if up in self._lost:
             return
         try:
-            if self._events is not None:
+            if self._coded is not None:
+                if not up:
+                    self._coded.feed(at, data)
+            elif self._events is not None:
                 if not up:
                     for event in self._events.feed(data):
-                        cut = event.size > len(event.data)
-                        self._add(Message(at, False, "event", event.data, event.size, event.name, cut))
+                        self._event(at, event)
             elif self._frames:
                 for found in self._frames[up].feed(data):
                     self._add(Message(at, up, found.kind, found.data, found.size, "", found.cut))
@@ -54,18 +74,22 @@ class Streams:
         except Unreadable as error:
             self._lose(up, str(error))
 
-    def gap(self, up: bool, count: int) -> bool:
-        """Bytes that nobody copied; whether this direction can still be read."""
+    def gap(self, up: bool, count: int) -> None:
+        """Bytes that nobody copied. Messages of this direction may be lost from here on; the bytes are counted."""
         if up in self._lost:
-            return True
+            return
         if self._frames:
             if not self._frames[up].gap(count):
-                self._lose(up, "traffic was too dense to keep up")
-            return True
+                self._lose(up, TOO_FAST)
+            return
         if self._events is None:
             self._count(up, count)
-            return True
-        return False
+        elif not up:
+            self._lose(up, TOO_FAST)
+
+    def _event(self, at: float, event: ServerEvent) -> None:
+        cut = event.size > len(event.data)
+        self._add(Message(at, False, "event", event.data, event.size, event.name, cut))
 
     def _add(self, message: Message) -> None:
         limits = self._store.limits

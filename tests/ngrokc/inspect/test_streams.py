@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zlib
+
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Request, TextMessage
 from wsproto.extensions import PerMessageDeflate
@@ -89,3 +91,46 @@ def test_unreadable_messages_are_noted_and_the_other_side_goes_on() -> None:
     (exchange,) = bench.exchanges()
     assert [m.data for m in exchange.messages] == [b"hi", b"ho"]
     assert "visitor's messages" in exchange.notes[0]
+
+
+def test_events_of_a_compressed_answer() -> None:
+    bench = Bench()
+    talk = bench.talk()
+    talk.feed(True, 1, b"GET /events HTTP/1.1\r\nHost: t\r\n\r\n")
+    talk.feed(False, 2, SSE.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+    packer = zlib.compressobj(wbits=31)
+    for number in range(3):
+        text = packer.compress(b"data: token %d\n\n" % number) + packer.flush(zlib.Z_SYNC_FLUSH)
+        talk.feed(False, 3 + number, chunk(text))
+        (exchange,) = bench.exchanges()
+        assert [message.data for message in exchange.messages][-1] == b"token %d" % number
+    assert [message.at for message in exchange.messages] == [3, 4, 5]
+    assert exchange.kind == "sse"
+    talk.feed(False, 9, chunk(b"\0" * 100))
+    assert "damaged" in exchange.notes[-1]
+    talk.feed(False, 9, b"0\r\n\r\n")
+    assert exchange.state == "done"
+
+
+def test_events_of_a_coding_that_nobody_knows() -> None:
+    bench = Bench()
+    talk = bench.talk()
+    talk.feed(True, 1, b"GET /events HTTP/1.1\r\nHost: t\r\n\r\n")
+    talk.feed(False, 2, SSE.replace(b"\r\n\r\n", b"\r\nContent-Encoding: dcb\r\n\r\n") + chunk(b"x") + b"0\r\n\r\n")
+    (exchange,) = bench.exchanges()
+    assert (exchange.state, len(exchange.messages)) == ("done", 0)
+    assert "unknown content coding" in exchange.notes[0]
+
+
+def test_a_gap_in_events_ends_them_and_not_the_exchange() -> None:
+    bench = Bench()
+    talk = bench.talk()
+    talk.feed(True, 1, b"GET /events HTTP/1.1\r\nHost: t\r\n\r\n")
+    talk.feed(False, 2, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: a\n\n")
+    talk.gap(False, 3, 1000)
+    talk.feed(False, 4, b"data: b\n\n")
+    talk.ended(False, 5)
+    (exchange,) = bench.exchanges()
+    assert exchange.answer is not None
+    assert (exchange.state, exchange.answer.body.size) == ("done", 1018)
+    assert [message.data for message in exchange.messages] == [b"a"]
