@@ -119,9 +119,10 @@ class HttpEdge:
         self.draining = True
 
     def end_idle(self) -> None:
-        """Close who is between exchanges: the grace is over, or nearly."""
-        for visitor in list(self.visitors):
-            visitor.end_if_idle()
+        """Close who is between exchanges, and WebSockets with a word: the grace is over, or nearly."""
+        with self.reactor.turn():
+            for visitor in list(self.visitors):
+                visitor.end_if_idle()
 
     def abort(self) -> None:
         """End all that is left, with resets."""

@@ -19,13 +19,14 @@ from ngrokd.edge.downward import Downward, Phase
 from ngrokd.edge.patience import STALL_SECONDS, VERDICT_SECONDS, Enough, Patience
 from ngrokd.edge.reading import HeadReader
 from ngrokd.edge.slot import StreamSlot
+from ngrokd.edge.upgraded import Upgraded
 from ngrokd.edge.upward import Upward
 from ngrokd.policy.denial import Denial
 from protocol.errors import Fault, HttpError
 from protocol.head import RequestHead, ResponseHead
 from protocol.link.linger import linger
 from protocol.link.port import Port, PortBroken, ignore
-from protocol.link.relay import Relay, RelayEnd
+from protocol.link.relay import RelayEnd
 
 if TYPE_CHECKING:
     from ngrokd.edge.http import HttpEdge
@@ -52,9 +53,8 @@ class VisitorConnection:
 
     __slots__ = (
         *("_head_begun", "_patience", "_reader", "_relay", "_retried"),
-        *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer"),
+        *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer", "server_name", "slot", "state", "up"),
         *("address", "answered", "began", "conn_id", "down", "edge", "opened", "port", "proxy", "request", "secure"),
-        *("server_name", "slot", "state", "up"),
     )
 
     def __init__(self, edge: HttpEdge, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:
@@ -76,7 +76,7 @@ class VisitorConnection:
         self._served = 0
         self._head_begun = False
         self._patience = Patience()
-        self._relay: Relay | None = None
+        self._relay: Upgraded | None = None
         # When (the reactor's clock) the last request was read, had its stream, and its answer began
         self.began = self.opened = self.answered = 0.0
         self.up = Upward(self)
@@ -352,9 +352,7 @@ class VisitorConnection:
         assert stream is not None
         self.port.unread(self._reader.rest)
         stream.unread(rest)
-        self._relay = Relay(self.edge.reactor, self.port, stream, on_end=self._upgrade_ended)
-        self._relay.expect_goodbye()
-        self._relay.start()
+        self._relay = Upgraded(self.edge.reactor, self.port, stream, self._upgrade_ended, self.request)
 
     def _upgrade_ended(self, end: RelayEnd) -> None:
         self.slot.add_traffic(end.up, end.down)
@@ -445,6 +443,8 @@ class VisitorConnection:
             self.edge.forget(self)
 
     def end_if_idle(self) -> None:
-        """For the end of a drain: close when between exchanges."""
-        if self.state is _HEAD and not self._reader.rest:
+        """For the end of a drain: close when between exchanges, say goodbye to a WebSocket."""
+        if self._relay is not None:
+            self._relay.farewell()
+        elif self.state is _HEAD and not self._reader.rest:
             self.close()

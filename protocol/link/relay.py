@@ -328,6 +328,10 @@ class Relay:
         """End now: both ports are reset."""
         self._finish(reason, "")
 
+    def let_go(self) -> None:
+        """End in order and leave both ports to the caller, as they are."""
+        self._finish(None, "", closing=False)
+
     # -- for the flows
     @property
     def over(self) -> bool:
@@ -376,7 +380,7 @@ class Relay:
     def _idle_too_long(self) -> None:
         self._finish(f"no byte for {self._idle:g} s", "")
 
-    def _finish(self, failure: str | None, side: str) -> None:
+    def _finish(self, failure: str | None, side: str, *, closing: bool = True) -> None:
         if self._over:
             return
         self._over = True
@@ -385,7 +389,7 @@ class Relay:
         for timer in (self._timer, self._held):
             if timer is not None:
                 timer.clear()
-        for port in (self._visitor, self._upstream):
+        for port in (self._visitor, self._upstream) if closing else ():
             if failure is None:
                 port.close()
             else:

@@ -234,6 +234,22 @@ async def test_what_comes_first_is_shown_until_it_is_enough(kind: str, broken: b
 
 
 @on_both
+async def test_let_go_leaves_both_ports_open(kind: str) -> None:
+    recorder = Recorder()
+    async with joined(kind, tap=recorder) as both:
+        both.relay.let_go()
+        both.relay.abort("too late")
+        assert (await both.end()).failure is None
+        assert recorder.ends == [None]
+        await both.visitor.send_all(b"x")
+        with trio.move_on_after(0.05) as scope:
+            await both.visitor.receive_some()
+        assert scope.cancelled_caught
+        for port in (both.relay._visitor, both.relay._upstream):
+            port.close()
+
+
+@on_both
 async def test_abort_tells_once_and_resets_both(kind: str) -> None:
     async with joined(kind) as both:
         both.relay.abort("enough")
