@@ -3,6 +3,7 @@ expiry, revocation, restarts, time. At each instant a name has one owner or none
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, TypeVar, cast
 
 from hypothesis import settings
@@ -57,25 +58,31 @@ class Control:
 
 
 class Ports:
-    """tcp ports without sockets; binding one twice is what the kernel would refuse."""
+    """tcp ports without sockets; binding one twice is what the kernel would refuse, but to who takes over from `holder`."""
 
     def __init__(self) -> None:
-        self.open: set[int] = set()
+        self.sockets: Counter[int] = Counter()
         self.next = 40000
 
-    def bind(self, port: int) -> Any:
+    @property
+    def open(self) -> set[int]:
+        return set(+self.sockets)
+
+    def bind(self, port: int, holder: Tunnel | None = None) -> Any:
         self.next += not port
         port = port or self.next
-        if port in self.open:
+        if port in self.open and holder is None:
             raise Fault("port_taken", "in use")
-        self.open.add(port)
+        assert holder is None or holder.port == port
+        self.sockets[port] += 1
         return Bound(self, port)
 
     def serve(self, bound: Any, tunnel: Tunnel) -> None:
         assert bound.port == tunnel.port
 
     def stop(self, tunnel: Tunnel) -> None:
-        self.open.remove(tunnel.port)
+        assert tunnel.port in self.open
+        self.sockets[tunnel.port] -= 1
 
 
 class Bound:
@@ -83,7 +90,7 @@ class Bound:
         self.ports, self.port = ports, port
 
     def close(self) -> None:
-        self.ports.open.discard(self.port)
+        self.ports.sockets[self.port] -= 1
 
 
 class Ownership(RuleBasedStateMachine):

@@ -24,7 +24,7 @@ def request(method: str = "GET", fields: str = "") -> Any:
 def visitor(*, guard: Any = None, room: Any = None, server_name: str | None = None) -> Any:
     registry = Registry(iter("abc").__next__)
     edge = SimpleNamespace(
-        guard=guard, room=room, registry=registry, scheme="http", reactor=SimpleNamespace(now=0.0),
+        guard=guard, room=room, heir=None, registry=registry, scheme="http", reactor=SimpleNamespace(now=0.0),
         why_unknown=lambda _host: "tunnel_not_found",
     )  # fmt: skip
     return SimpleNamespace(edge=edge, server_name=server_name, address=("192.0.2.1", 1), secure=False)
