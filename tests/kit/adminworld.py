@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -99,7 +100,9 @@ async def open_admin(tmp_path: Path, **more: str) -> AsyncIterator[AdminWorld]:
         "domain": "localhost", "http_addr": "127.0.0.1:0", "https_addr": "127.0.0.1:0", "tunnel_addr": "127.0.0.1:0",
         "admin_addr": "127.0.0.1:0", "state_dir": str(state), "grace": "0.05", **more,
     }  # fmt: skip
-    server = Server(settings_from(values), structlog.get_logger())
+    # To this test's own output: click's runner puts another stdout in place for all threads, and a line of the server's
+    # log in a command's output is no JSON.
+    server = Server(settings_from(values), structlog.wrap_logger(structlog.PrintLogger(sys.stderr)))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         try:
