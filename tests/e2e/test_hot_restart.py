@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
+from tests.kit.classic_client import ClassicClient, Wish
 from tests.kit.programs import Program, Server, World, script
 from tests.kit.upstream import Upstream
+from tests.ngrokd.test_server import trusting
 
 ROLLING = int(os.environ.get("ROLLING", "2"))
 RATE = int(os.environ.get("RATE", "150"))
@@ -234,22 +236,44 @@ async def test_a_signal_starts_a_successor(world: World, upstream: Upstream) -> 
     assert await server.wait() == 0
 
 
-async def test_who_kept_a_connection_open_is_served_by_the_successor(
+async def test_who_kept_a_connection_open_is_served_by_the_successor(world: World, upstream: Upstream) -> None:
+    """The tunnel of a 1.7 agent is the new process's by now; the old one passes the request on."""
+    server = await world.ngrokd("-grace=20", https=False)
+    wish = Wish(("127.0.0.1", upstream.http_port), "http", subdomain="test")
+    body = PIECE * PIECES
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ClassicClient(("127.0.0.1", server.tunnel_port), trusting(), wish).run)
+        await server.line("tunnel online")
+        visitors = [Connection(Tally(server.http_port)) for _ in range(3)]
+        for visitor in visitors:
+            assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
+        successor = await world.ngrokd("-grace=1", "-takeOver", name="successor", like=server)
+        await server.line("agent left")
+        for visitor in visitors[:2]:  # the agent may be on its way
+            status, answer = await visitor.ask(f"POST /upload HTTP/1.1\r\nContent-Length: {len(body)}", body)
+            assert (status, json.loads(answer)["sha256"]) == (200, hashlib.sha256(body).hexdigest())
+            assert visitor.stream is None  # it was told so
+        await successor.line("tunnel online")
+        visitors[2].drop()
+        assert await server.wait() == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_websocket_is_told_that_the_server_goes_away(
     world: World, upstream: Upstream, dialect: dict[str, object]
 ) -> None:
-    """Its tunnel is the new process's by now, in both dialects; the old one passes the request on."""
-    server = await world.ngrokd("-grace=20", https=False)
+    """RFC 6455, 7.4.1: 1001, and an orderly end, when the grace is over."""
+    server = await world.ngrokd("-grace=0.3", https=False)
     await world.ngrokc({"test": {"proto": {"http": upstream.http_port}}}, server, settings=dialect)
-    visitors = [Connection(Tally(server.http_port)) for _ in range(3)]
-    for visitor in visitors:
-        assert (await visitor.ask("GET /bytes/10 HTTP/1.1"))[0] == 200
-    successor = await world.ngrokd("-grace=1", "-takeOver", name="successor", like=server)
-    await successor.line("tunnel online")
-    await server.line("agent left")
-    body = PIECE * PIECES
-    for visitor in visitors[:2]:
-        status, answer = await visitor.ask(f"POST /upload HTTP/1.1\r\nContent-Length: {len(body)}", body)
-        assert (status, json.loads(answer)["sha256"]) == (200, hashlib.sha256(body).hexdigest())
-        assert visitor.stream is None  # it was told so
-    visitors[2].drop()
+    async with await trio.open_tcp_stream("127.0.0.1", server.http_port) as stream:
+        await stream.send_all(UPGRADE.encode())
+        buffer = b""
+        while b"\r\n\r\n" not in buffer:
+            buffer += await receive(stream)
+        await stream.send_all(b"\x81\x81\x00\x00\x00\x00x")
+        assert await receive(stream) == b"\x81\x01x"
+        server.process.terminate()
+        with trio.fail_after(10):
+            assert await receive(stream) == b"\x88\x02\x03\xe9"
+            assert await stream.receive_some() == b""
     assert await server.wait() == 0
