@@ -32,15 +32,38 @@ available: Final = hasattr(select, "epoll")
 
 
 class _Watch(trio.abc.Instrument):
-    """Notices that trio has other tasks to run than `own`."""
+    """Notices that trio has other tasks to run than `own`. One for all reactors of a run: an instrument costs every switch
+    of tasks a call, and where there are several reactors each is what the others must not be kept waiting for."""
 
     def __init__(self) -> None:
         self.own: trio.lowlevel.Task | None = None
         self.others = False
+        self.reactors = 0
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:
         if task is not self.own:
             self.others = True
+
+
+_WATCH: Final = trio.lowlevel.RunVar[_Watch]("reactors")
+
+
+def _join() -> _Watch:
+    try:
+        watch = _WATCH.get()
+    except LookupError:
+        watch = _Watch()
+        _WATCH.set(watch)
+    if not watch.reactors:
+        trio.lowlevel.add_instrument(watch)
+    watch.reactors += 1
+    return watch
+
+
+def _leave(watch: _Watch) -> None:
+    watch.reactors -= 1
+    if not watch.reactors:
+        trio.lowlevel.remove_instrument(watch)
 
 
 class EpollReactor(Reactor):
@@ -74,16 +97,16 @@ class EpollReactor(Reactor):
         return len(self._handlers)
 
     async def _serve(self) -> None:
-        watch = self._watch
-        watch.own = trio.lowlevel.current_task()
-        trio.lowlevel.add_instrument(watch)
+        watch = self._watch = _join()
+        task = trio.lowlevel.current_task()
         try:
             while True:
+                watch.own = task
                 watch.others = False  # who can run by now does so before this task is woken
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self._stay()
         finally:
-            trio.lowlevel.remove_instrument(watch)
+            _leave(watch)
             trio.lowlevel.notify_closing(self._epoll.fileno())
             self._epoll.close()
             self._handlers.clear()
@@ -102,7 +125,8 @@ class EpollReactor(Reactor):
         """The next events. Waits for them only when nobody else in this process has anything to do."""
         poll = self._epoll.poll
         events = poll(0, MAX_EVENTS)
-        if events or self._ready or self._later or self._watch.others:
+        watch = self._watch
+        if events or self._ready or self._later or watch.others or watch.reactors > 1:
             return events
         began = time.perf_counter()
         if self._short_pauses >= SPIN_AFTER:

@@ -133,6 +133,48 @@ async def test_nobody_is_waited_for_while_a_task_can_run(monkeypatch: pytest.Mon
     assert time.monotonic() - began < 5
 
 
+async def test_several_reactors_do_not_keep_each_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may run many agents, each with a reactor of its own."""
+    monkeypatch.setattr(epoll, "LINGER_SECONDS", 2.0)
+    monkeypatch.setattr(epoll, "STAY_SECONDS", 60.0)
+    first, second, called = EpollReactor(), EpollReactor(), trio.Event()
+
+    def on_bounce(count: int) -> bool:
+        called.set()
+        return False
+
+    began = time.monotonic()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(first.run)
+        await nursery.start(second.run)
+        with ball(first, lambda _: False) as one, ball(second, on_bounce) as other:
+            one.send(b".")
+            other.send(b".")
+            await called.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+    assert time.monotonic() - began < 2
+
+
+async def test_however_many_reactors_there_is_one_instrument(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would cost every switch of tasks a call."""
+    changes: list[str] = []
+    for name in ("add_instrument", "remove_instrument"):
+        real = getattr(trio.lowlevel, name)
+
+        def told(instrument: trio.abc.Instrument, name: str = name, real: Callable[..., None] = real) -> None:
+            changes.append(name)
+            real(instrument)
+
+        monkeypatch.setattr(trio.lowlevel, name, told)
+    for _ in range(2):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                await nursery.start(EpollReactor().run)
+            nursery.cancel_scope.cancel()
+    assert changes == ["add_instrument", "remove_instrument"] * 2
+
+
 class ScriptedSet:
     """In place of the epoll set: an event comes only to those who wait, and says nothing in between."""
 
