@@ -12,13 +12,14 @@ from tests.soak.mixture import soak
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-async def test_a_mixture_of_good_and_bad_leaves_nothing_behind(tmp_path: Path) -> None:
-    report = await soak(tmp_path, 1500, warm_up=500)
+@pytest.mark.parametrize("https", [False, True], ids=["http", "https"])
+async def test_a_mixture_of_good_and_bad_leaves_nothing_behind(tmp_path: Path, https: bool) -> None:
+    report = await soak(tmp_path, 500 if https else 1500, warm_up=500, https=https)
     assert report.faults() == []
     assert min(report.kinds.values()) > 0
 
 
-@pytest.mark.parametrize("kind", ["silent", "half-heads", "flood"])
+@pytest.mark.parametrize("kind", ["silent", "half-heads", "flood", "tls-silent", "tls-half-hellos", "tls-flood"])
 async def test_a_crowd_that_stalls_does_not_slow_a_normal_visitor(tmp_path: Path, kind: str) -> None:
     found = await stall(tmp_path, 400, kind, asked=40)
     assert found.failed == 0
@@ -28,7 +29,8 @@ async def test_a_crowd_that_stalls_does_not_slow_a_normal_visitor(tmp_path: Path
     assert found.memory < 400 * KIB_EACH * 1024 + (4 << 20)
 
 
-async def test_slow_readers_hold_little(tmp_path: Path) -> None:
-    found = await stall(tmp_path, 30, "slow-readers", asked=20)
+@pytest.mark.parametrize("kind", ["slow-readers", "tls-slow-readers", "tls-half-heads"])
+async def test_slow_readers_hold_little(tmp_path: Path, kind: str) -> None:
+    found = await stall(tmp_path, 30, kind, asked=20)
     assert found.failed == 0
     assert found.memory < 30 * (512 << 10) + (8 << 20)  # C10: 512 KiB for each
