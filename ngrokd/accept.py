@@ -1,8 +1,8 @@
 """The tunnel port: every agent's links arrive here. The listener only accepts; handshake and first frame are the child's.
 
 A link has FIRST_FRAME_TIMEOUT for both together, whatever it trickles, and until it has shown who it is it costs one task
-and 16 KiB; how many may be in that state, in all and from one address, is capped. Then Auth goes to `control`, RegProxy to
-the session's pool. It must not know the edge.
+and 16 KiB; how many may be in that state, in all and from one address, is capped. From one address they shake hands in
+turn. Then Auth goes to `control`, RegProxy to the session's pool. It must not know the edge.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ from protocol.session import link_kind
 
 FIRST_FRAME_TIMEOUT = 10.0  # seconds from accept, TLS handshake included, as in 1.7
 MAX_STRANGERS = 2_048  # links that have not shown who they are
-MAX_STRANGERS_OF_ONE = 512  # of one address; an agent that meets 200 visitors at once dials 200 links
+MAX_STRANGERS_OF_ONE = 1_536  # of one address: a thousand agents behind it come back at once after a restart
+AT_WORK_OF_ONE = (
+    128  # of those, how many shake hands at the same time; the others wait for their turn. All at once would
+)
+# make each as slow as all together, and where that is longer than their time allows, nobody comes in
 COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
 
 
@@ -44,8 +48,10 @@ class TunnelPort:
         self._services = services
         self._context = context
         self._strangers: Counter[str] = Counter()
+        self._turns: dict[str, trio.CapacityLimiter] = {}
         self._log = services.log
-        self._complained = float("-inf")
+        self._complained = self._warned = float("-inf")
+        self._turned_away = 0  # since the last line about it
 
     def use(self, context: ssl.SSLContext) -> None:
         """Another certificate from the next handshake on."""
@@ -71,10 +77,20 @@ class TunnelPort:
             self._complained = now
             self._log.error("can't accept agents", reason=os.strerror(number))
 
+    def _turn_away(self, peer: str) -> None:
+        self._turned_away += 1
+        now = trio.current_time()
+        if now - self._warned >= COMPLAIN_EVERY:
+            self._log.warning(
+                "links are turned away: too many have not logged in yet", agent=peer, count=self._turned_away
+            )
+            self._warned, self._turned_away = now, 0
+
     def _begin(self, sock: socket.socket, address: tuple[str, int], links: trio.Nursery) -> None:
         peer = plain_ip(address[0])
         if self.strangers >= MAX_STRANGERS or self._strangers[peer] >= MAX_STRANGERS_OF_ONE:
             sock.close()
+            self._turn_away(peer)
             return
         try:
             arrival = Arrival(peer, plain_ip(sock.getsockname()[0]), address[1])
@@ -124,37 +140,31 @@ class TunnelPort:
         return None
 
     async def _first_frame(self, sock: socket.socket, arrival: Arrival) -> tuple[FramedLink, Message | None]:
-        """Handshake and first frame; whatever fails on the way closes `sock`."""
+        """Handshake, in the build of TLS that suits the link as far as its ClientHello tells, and first frame; whatever
+        fails on the way closes `sock`."""
+        port: PlainPort | TlsPort | TlsSocketPort = PlainPort(sock)
         try:
             with trio.fail_after(FIRST_FRAME_TIMEOUT):
-                link = await self._shake_hands(sock)
-                try:
+                kind = TlsSocketPort if await announces_leg(sock) else TlsPort
+                async with self._turns.setdefault(arrival.peer, trio.CapacityLimiter(AT_WORK_OF_ONE)):
+                    port = kind(sock, self._context, server_side=True)
+                    await port.handshake()
+                    link = FramedLink(port.stream())
                     first = await link.receive()
                     if first is not None:
                         link_kind(first)  # raises for what no link begins with
-                except BaseException:
-                    link.port.close()
-                    raise
-        finally:
-            self._leave_strangers(arrival.peer)
-        return link, first
-
-    async def _shake_hands(self, sock: socket.socket) -> FramedLink:
-        """TLS in the build that suits the link, as far as its ClientHello tells."""
-        port: PlainPort | TlsPort | TlsSocketPort = PlainPort(sock)
-        try:
-            kind = TlsSocketPort if await announces_leg(sock) else TlsPort
-            port = kind(sock, self._context, server_side=True)
-            await port.handshake()
         except BaseException:
             port.close()
             raise
-        return FramedLink(port.stream())
+        finally:
+            self._leave_strangers(arrival.peer)
+        return link, first
 
     def _leave_strangers(self, peer: str) -> None:
         self._strangers[peer] -= 1
         if not self._strangers[peer]:
             del self._strangers[peer]
+            self._turns.pop(peer, None)
 
     async def _join_leg(self, link: FramedLink, registration: RegLeg) -> bool:
         """Take a leg into its session, or tell the agent why not; whether the set owns the port now."""

@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 import structlog
+import structlog.testing
 import trio
+import trio.testing
 
 from ngrokd import accept
 from ngrokd.accept import TunnelPort
@@ -220,6 +222,41 @@ async def test_strangers_of_one_address_are_capped(monkeypatch: pytest.MonkeyPat
             await trio.lowlevel.wait_readable(socks[3])
             assert socks[3].recv(1) == b""
         await until(lambda: w.tunnel_port.strangers == 0)
+
+
+async def test_links_that_are_turned_away_are_told_of_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "MAX_STRANGERS", 1)
+    async with world() as w:
+        with structlog.testing.capture_logs() as lines, contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(await w.connect()) for _ in range(4)]
+            for sock in socks[1:]:
+                await trio.lowlevel.wait_readable(sock)
+        told = [line for line in lines if line["event"].startswith("links are turned away")]
+        assert [(line["log_level"], line["count"]) for line in told] == [("warning", 1)]
+
+
+async def test_links_of_one_address_shake_hands_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "AT_WORK_OF_ONE", 2)
+    async with world() as w:
+        with contextlib.ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(await w.connect())  # without a ClientHello nobody takes a turn
+            assert (await w.log_in(CLASSIC)).error == ""
+            first, second = await w.dial(), await w.dial()
+            answers: list[AuthResp] = []
+
+            async def third() -> None:
+                answers.append(await w.log_in(CLASSIC))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(third)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert not answers
+                await first.send(CLASSIC)
+            assert answers[0].error == ""
+            await second.aclose()
+        await until(lambda: w.tunnel_port.strangers == 0)
+        assert not w.tunnel_port._turns
 
 
 async def test_a_defect_ends_one_link_alone(monkeypatch: pytest.MonkeyPatch) -> None:
