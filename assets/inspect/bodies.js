@@ -13,7 +13,11 @@ export function pairs(rows, empty = "none") {
 const JSON_PART = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|\b(true|false|null)\b/g;
 const COLOURED = 100_000; // characters; more would only be slow
 
-export function json(text) {
+/** Text of several lines, with signs that would rearrange it shown. */
+const lines = (text) => visible(text.replace(/\r\n/g, "\n"));
+
+export function json(source) {
+  const text = lines(source);
   const box = h("pre", { tabindex: "0" });
   if (text.length > COLOURED) { box.textContent = text; return box; }
   let at = 0;
@@ -43,7 +47,7 @@ function shown(view, side) {
     case "multipart": return parts(view.parts);
     case "image": return view.image ? h("img", { class: "picture", src: view.image, alt: `The ${side}'s image` }) : h("p", { class: "soft" }, "An image");
     case "binary": return hex(view.hex ?? []);
-    default: return h("pre", { tabindex: "0" }, view.text);
+    default: return h("pre", { tabindex: "0" }, lines(view.text));
   }
 }
 
@@ -76,7 +80,7 @@ export function hexPane(id, side) {
 export function rawPane(id, side, reveal) {
   const box = h("div", {}, h("p", { class: "soft" }, "Loading…"));
   get(`/api/exchanges/${id}/${side}/body?as=raw&reveal=${reveal ? 1 : 0}`)
-    .then((found) => replace(box, found.whole ? null : h("div", { class: "note" }, "Only the beginning is shown"), h("pre", { tabindex: "0" }, found.text)))
+    .then((found) => replace(box, found.whole ? null : h("div", { class: "note" }, "Only the beginning is shown"), h("pre", { tabindex: "0" }, lines(found.text))))
     .catch((error) => replace(box, h("div", { class: "note bad" }, error.message)));
   return box;
 }

@@ -30,6 +30,7 @@ TYPES: Final = MappingProxyType({
 })  # fmt: skip
 
 API: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/api/", tunnels.show_root),
     ("GET", "/api/tunnels", tunnels.list_tunnels),
     ("POST", "/api/tunnels", tunnels.open_tunnel),
     ("GET", "/api/tunnels/{name}", tunnels.show_tunnel),

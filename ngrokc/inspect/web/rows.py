@@ -85,7 +85,12 @@ def detail(exchange: Exchange, *, reveal: bool) -> Json:
 
 
 def message_row(message: Message, start: float) -> Json:
-    text = as_text(message.data[:MESSAGE_TEXT]) if message.kind not in ("binary", "close") else None
+    text = None
+    if message.kind == "close" and len(message.data) >= 2:  # a code and a reason (RFC 6455, 5.5.1)
+        reason = message.data[2:].decode("utf-8", "replace")
+        text = f"{int.from_bytes(message.data[:2], 'big')} {reason}".strip()
+    elif message.kind != "binary":
+        text = as_text(message.data[:MESSAGE_TEXT])
     return {
         "ms": (message.at - start) * 1000,
         "up": message.up,

@@ -149,6 +149,16 @@ async def show_status(request: Request) -> Response:
     })  # fmt: skip
 
 
+async def show_root(_request: Request) -> Response:
+    """GET /api/"""
+    return JSONResponse({
+        "uri": "/api/",
+        "tunnels_uri": "/api/tunnels",
+        "requests_uri": "/api/requests/http",
+        "status_uri": "/api/status",
+    })  # fmt: skip
+
+
 # -- from JSON to a spec
 def spec_of(value: Mapping[str, Any]) -> TunnelSpec:
     """What a tool asks for, as a tunnel. Raises ApiError and ConfigError."""

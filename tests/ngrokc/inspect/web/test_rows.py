@@ -40,3 +40,11 @@ def test_messages() -> None:
     text = message_row(Message(2, True, "text", "ü".encode(), 2), 1)
     assert (text["text"], text["ms"]) == ("ü", 1000)
     assert message_row(Message(2, False, "binary", b"\x00\x01", 2), 1)["hex"] == "00 01"
+
+
+def test_a_close_is_a_code_and_a_reason() -> None:
+    texts = [
+        message_row(Message(2, True, "close", data, len(data)), 1)["text"]
+        for data in (b"\x03\xe8", b"\x03\xe9bye", b"")
+    ]
+    assert texts == ["1000", "1001 bye", ""]

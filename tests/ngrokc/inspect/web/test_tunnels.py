@@ -27,6 +27,13 @@ async def test_open_show_and_close_as_pyngrok_does() -> None:
         assert (await it.client.delete("/api/tunnels/web")).status_code == 404
 
 
+async def test_the_root_names_the_rest() -> None:
+    async with open_inspection() as it:
+        root = await it.json("/api/")
+        for key in ("tunnels_uri", "requests_uri", "status_uri"):
+            assert (await it.client.get(root[key])).status_code == 200
+
+
 async def test_what_the_server_refuses() -> None:
     async with open_inspection() as it:
         for fault, status in ((RefusedError("name_taken", "the name is taken"), 502), (Fault("tunnel_exists"), 409)):
