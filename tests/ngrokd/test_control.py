@@ -464,6 +464,18 @@ async def test_who_has_just_heard_the_other_need_not_ping(autojump_clock: MockCl
         assert trio.current_time() == pytest.approx(46, abs=0.1)
 
 
+async def test_an_idle_session_is_one_task(autojump_clock: MockClock) -> None:
+    """There may be thousands. A task that waits costs some KiB."""
+    async with world() as w:
+        await w.log_in(caps=CAPABILITIES)
+        before = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(10):
+            await w.log_in(caps=CAPABILITIES)
+        assert trio.lowlevel.current_statistics().tasks_living == before + 10
+        one, *others = w.registry.sessions()
+        assert all(other.caps is one.caps for other in others)
+
+
 async def test_a_defect_ends_its_session_alone(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world() as w:
         other, _ = await w.log_in()

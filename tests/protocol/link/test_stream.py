@@ -34,7 +34,7 @@ async def test_bytes_and_errors(kind: str) -> None:
     await other.aclose()
 
 
-@pytest.mark.parametrize("kind", HALF_CLOSING)
+@pytest.mark.parametrize("kind", [kind for kind in HALF_CLOSING if kind in PAIRS])
 async def test_half_close(kind: str) -> None:
     near, far = await PAIRS[kind]()
     one, other = near.stream(), far.stream()
@@ -88,6 +88,7 @@ async def test_a_task_that_waits_holds_no_buffer(kind: str) -> None:
     tracemalloc.start()
     try:
         assert await stream.receive_some() == b"once"
+        await stream.send_all(bytes(16_000))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.receive_some)
             await trio.testing.wait_all_tasks_blocked(0.01)
@@ -95,6 +96,6 @@ async def test_a_task_that_waits_holds_no_buffer(kind: str) -> None:
             nursery.cancel_scope.cancel()
     finally:
         tracemalloc.stop()
-    assert held < 12 * 1024, "no room of a record's size"
+    assert held < 12 * 1024, "no room of a record's size, nothing of what was sent"
     near.close()
     far.close()
