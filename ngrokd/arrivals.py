@@ -96,10 +96,13 @@ class Arrivals:
     ) -> None:
         """A visitor that has entered as `source`, until the reactor has it: a trusted proxy's header, then (with a context)
         TLS."""
-        port = PlainPort(sock) if context is None else self._tls_port(sock, context)
+        port: PlainPort | TlsPort | None = None
         done = False
         try:
             with trio.move_on_after(HANDSHAKE_TIMEOUT):
+                if context is not None:  # OpenSSL's state is 40 KiB: not for who says nothing
+                    await trio.lowlevel.wait_readable(sock)
+                port = PlainPort(sock) if context is None else self._tls_port(sock, context)
                 if self.trusted(address):
                     address, rest = await _proxy_header(sock, address)
                     _give_back(port, rest)
@@ -111,8 +114,8 @@ class Arrivals:
         finally:
             if not done:
                 self._world.crowd.leave(source)
-                port.abort()
-        if done:
+                (port or PlainPort(sock)).abort()
+        if done and port is not None:
             port.attach(self._world.reactor)
             with self._world.reactor.turn():
                 edge.serve(port, address, port.sni if isinstance(port, TlsPort) else None, source=source)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 import structlog
 import trio
+import trio.testing
 
 from ngrokd import arrivals
 from ngrokd.edge.http import EdgeWorld
@@ -16,6 +18,7 @@ from ngrokd.edge.pages import Pages
 from ngrokd.public import PublicEdges
 from ngrokd.registry import Registry
 from protocol.link.listener import bind
+from protocol.link.tls import TlsPort
 from protocol.secret import new_request_id
 from tests.kit.ports import SERVER_NAME, contexts, running
 
@@ -66,6 +69,20 @@ async def test_a_handshake_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(trio.BrokenResourceError):
             await visitor.receive_some()
         assert found.live == 0
+
+
+async def test_who_says_nothing_has_no_tls_state() -> None:
+    def states() -> int:
+        return sum(isinstance(one, TlsPort) for one in gc.get_objects())
+
+    async with edges("https") as (_, port):
+        before = states()
+        async with await trio.open_tcp_stream("127.0.0.1", port) as visitor:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert states() == before
+            await visitor.send_all(b"\x16")
+            while states() == before:
+                await trio.sleep(0.001)
 
 
 async def test_plain_bytes_on_the_tls_port_harm_nobody() -> None:
