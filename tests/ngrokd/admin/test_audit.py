@@ -93,3 +93,20 @@ def test_a_file_of_its_own(tmp_path: Path) -> None:
     assert refused["client"] == "01234567"
     assert (denied["event"], denied["reason"]) == ("admin refused", "\\x1b[2J")
     assert len(lines.read()) == 3
+
+
+def test_fail2ban_reads_the_file_and_not_what_an_agent_says(tmp_path: Path) -> None:
+    lines = Lines(LogFormat.JSON)
+    lines.audit.file = JsonLines(str(tmp_path / "audit.log"), "auditLog")
+    lines.audit.login_refused("192.0.2.7", "bad_token", "x")
+    lines.audit.change("login refused", by='", "address": "192.0.2.99"')
+    lines.audit.file.close()
+    config = (Path(__file__).parents[3] / "contrib" / "fail2ban-ngrokd.conf").read_text()
+    block = config.partition("failregex =")[2].partition("ignoreregex")[0]
+    rules = [line.strip().replace("<HOST>", r"([0-9a-f.:]+)") for line in block.splitlines() if line.strip()]
+
+    def hosts(text: str) -> list[str]:
+        return [found.group(1) for rule in rules for line in text.splitlines() if (found := re.search(rule, line))]
+
+    assert hosts((tmp_path / "audit.log").read_text()) == ["192.0.2.7"]
+    assert hosts("\n".join(lines.read())) == ["192.0.2.7"]
