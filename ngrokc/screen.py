@@ -20,7 +20,7 @@ import trio
 from ngrokc.events import Notice, Subscription
 from ngrokc.inspect.inspector import Inspector
 from ngrokc.inspect.mask import mask_text_target
-from ngrokc.inspect.model import Exchange
+from ngrokc.inspect.model import Connection, Exchange
 from ngrokc.screen_view import Picture, RequestLine, TunnelLine, render, seconds_text
 from ngrokc.status import AgentStatus
 from ngrokc.terminal import Terminal, open_terminal, resizes
@@ -124,6 +124,8 @@ class Screen:
         for entry in self._inspector.store.newest():
             if isinstance(entry, Exchange):
                 lines.append(request_line(entry))
+            elif entry.failure and entry.origin.protocol != "tcp":
+                lines.append(refused_line(entry))
             if len(lines) >= REQUESTS:
                 break
         return tuple(lines)
@@ -198,6 +200,20 @@ def request_line(exchange: Exchange) -> RequestLine:
         text=words,
         duration="" if seconds is None else seconds_text(seconds),
         failed=exchange.state == "failed",
+    )
+
+
+def refused_line(connection: Connection) -> RequestLine:
+    """A visitor whom no upstream took: nobody read what he asked for."""
+    code, _, words = connection.failure.partition(": ")
+    return RequestLine(
+        time=time.strftime("%H:%M:%S", time.localtime(connection.started_at)),
+        method="-",
+        path=f"({words or code})",
+        status=0,
+        text="no answer",
+        duration="",
+        failed=True,
     )
 
 

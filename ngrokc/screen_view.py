@@ -20,6 +20,7 @@ from protocol.link.logs import clean
 LABEL: Final = 14
 MIN_PATH: Final = 8
 NOTICE_ROWS: Final = 3
+SHORT: Final = 16  # rows; below this the URLs and the last requests come before the server's facts
 STATE_STYLE: Final = {"online": "bold green", "connecting": "cyan", "reconnecting": "bold red", "closed": "red"}
 
 
@@ -69,11 +70,12 @@ def render(picture: Picture, width: int, height: int, *, colour: bool) -> list[s
     if picture.qr:
         lines = _qr(picture, width, height)
     else:
-        lines = _head(picture, width)
+        short = height < SHORT
+        lines = _head(picture, width, short)
         most = max(1, height - len(lines) - 1 - (4 if picture.requests else 0))
-        lines += _tunnels(picture, most)
+        lines += _tunnels(picture, most, width)
         lines += _connections(picture, width)
-        lines += _notice(picture, width)
+        lines += _notice(picture, width, 1 if short else NOTICE_ROWS)
         lines += _requests(picture, width, height - len(lines))
     return [_ansi(line, width, colour) for line in lines[:height]]
 
@@ -89,7 +91,8 @@ def _ansi(line: Text, width: int, colour: bool) -> str:
     return out.getvalue()
 
 
-def _head(picture: Picture, width: int) -> list[Text]:
+def _head(picture: Picture, width: int, short: bool) -> list[Text]:
+    """`short`: what every second window has no room for stays out, so that the URLs can be seen."""
     name = Text("ngrokc", "bold blue")
     keys = Text("q quit  o inspect  c copy URL  Q code" if width >= 60 else "q quit", "dim")
     gap = width - name.cell_len - keys.cell_len
@@ -98,30 +101,28 @@ def _head(picture: Picture, width: int) -> list[Text]:
     if picture.reason:
         session.append(f" {clean(picture.reason)}", "")
     latency = "" if picture.latency is None else f"{picture.latency * 1000:.0f} ms"
-    lines = [top, Text(clean(picture.message), "yellow")]
-    for label, value in (
-        ("Session", session),
-        ("Version", Text(clean(picture.version))),
-        ("Server", Text(clean(picture.server))),
-        ("Latency", Text(latency)),
-        ("Inspector", Text(clean(picture.inspector) or "disabled")),
-    ):
-        lines.append(_labelled(label, value))
-    return lines
+    lines = [top] if short and not picture.message else [top, Text(clean(picture.message), "yellow")]
+    lines.append(_labelled("Session", session))
+    if not short:
+        lines.append(_labelled("Version", Text(clean(picture.version))))
+        lines.append(_labelled("Server", Text(clean(picture.server))))
+        lines.append(_labelled("Latency", Text(latency)))
+    return [*lines, _labelled("Inspector", Text(clean(picture.inspector) or "disabled"))]
 
 
 def _labelled(label: str, value: Text) -> Text:
     return Text.assemble((label.ljust(LABEL), "dim"), value)
 
 
-def _tunnels(picture: Picture, most: int) -> list[Text]:
-    """One line each, in their order; when there is no room the rest is a number."""
+def _tunnels(picture: Picture, most: int, width: int) -> list[Text]:
+    """One line each, in their order; when there is no room the rest is a number. The URL is worth more than where it leads."""
     shown = picture.tunnels if len(picture.tunnels) <= most else picture.tunnels[: max(0, most - 1)]
     lines = []
     for number, tunnel in enumerate(shown):
         text = Text(clean(tunnel.url), "bold" if tunnel.state == "online" else "red")
         if tunnel.state == "online":
-            text.append(f" -> {clean(tunnel.upstream)}", "")
+            target = f" -> {clean(tunnel.upstream)}"
+            text.append(target if LABEL + text.cell_len + cell_len(target) <= width else "", "")
         else:
             text.append(f" {tunnel.state} {clean(tunnel.message)}", "")
         lines.append(_labelled("Forwarding" if number == 0 else "", text))
@@ -138,9 +139,9 @@ def _connections(picture: Picture, width: int) -> list[Text]:
     return [_labelled("Connections", text)]
 
 
-def _notice(picture: Picture, width: int) -> list[Text]:
+def _notice(picture: Picture, width: int, most: int) -> list[Text]:
     """In full where it can be: it may be a line to copy."""
-    rows = textwrap.wrap(clean(picture.notice), max(1, width - LABEL), max_lines=NOTICE_ROWS, placeholder=" ...")
+    rows = textwrap.wrap(clean(picture.notice), max(1, width - LABEL), max_lines=most, placeholder=" ...")
     return [_labelled("" if number else "Notice", Text(row, "yellow")) for number, row in enumerate(rows)]
 
 

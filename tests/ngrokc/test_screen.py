@@ -20,9 +20,9 @@ import pyte
 import pytest
 
 from ngrokc.events import Notice
-from ngrokc.inspect.model import Exchange
-from ngrokc.screen import Screen, request_line
-from tests.kit.inspection import Bench, FakeAgent
+from ngrokc.inspect.model import Connection, Exchange
+from ngrokc.screen import Screen, refused_line, request_line
+from tests.kit.inspection import ORIGIN, Bench, FakeAgent
 
 WAIT = 20.0
 
@@ -160,3 +160,10 @@ def test_a_line_for_each_state() -> None:
     talk.closed(3, "upstream: reset")
     line = request_line(exchange)
     assert (line.text, line.duration, line.failed) == ("failed: upstream: reset", "2000 ms", True)
+
+
+def test_a_line_for_who_got_no_answer() -> None:
+    connection = Connection("1", ORIGIN, 1)
+    connection.failure = "upstream_refused: nothing listens there"
+    line = refused_line(connection)
+    assert (line.path, line.text, line.failed) == ("(nothing listens there)", "no answer", True)

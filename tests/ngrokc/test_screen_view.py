@@ -39,6 +39,19 @@ def test_a_notice_is_shown_in_full_where_it_can_be() -> None:
     assert not any(row.startswith("Notice") for row in render(replace(picture(), notice=""), 60, 24, colour=False))
 
 
+def test_a_small_window_shows_what_matters_most() -> None:
+    tunnels = (
+        TunnelLine("http://shop.localhost:9180", "127.0.0.1:8080", "online"),
+        TunnelLine("tcp://x:1", "y:2", "online"),
+    )
+    small = replace(picture(), tunnels=tunnels, notice="words " * 40, message="")
+    rows = [CONTROL.sub("", line).rstrip() for line in render(small, 40, 12, colour=False)]
+    assert "Forwarding    http://shop.localhost:9180" in rows  # whole, rather than half of it and its upstream
+    assert "              tcp://x:1 -> y:2" in rows
+    assert "HTTP requests" in "\n".join(rows)
+    assert not any(row.startswith("Version") for row in rows)
+
+
 def test_a_code() -> None:
     lines = qr_lines("http://test.example.me")
     assert len({len(line) for line in lines}) == 1
