@@ -1,7 +1,8 @@
 """How long to wait before the next attempt. Pure: it knows neither a clock nor what is being attempted.
 
-Full jitter: each wait is drawn evenly between nothing and the bound, and the bound doubles. A restarted server sees
-its thousand agents come back spread out, not as a wave that falls on it again and again in step.
+Full jitter: each wait is drawn evenly between nothing and the bound, and the bound grows by what was waited, so it doubles
+at most. A restarted server sees its thousand agents come back spread out, not as a wave that falls on it again and again in
+step; and a few short waits in a row make nobody wait much longer than the server was away.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Draw = Callable[[float, float], float]
 
 
 class Backoff:
-    """Waits that grow with each failure in a row. `next()` draws one, `reset()` starts over after a success."""
+    """Waits that grow with the failures in a row. `next()` draws one, `reset()` starts over after a success."""
 
     def __init__(self, first: float = FIRST, longest: float = LONGEST, *, draw: Draw | None = None) -> None:
         """`draw(low, high)` gives a number between the two; by default from the system's random source."""
@@ -31,9 +32,9 @@ class Backoff:
         return self._bound
 
     def next(self) -> float:
-        """The seconds to wait now; the bound doubles for the time after."""
+        """The seconds to wait now; the bound grows by them for the time after."""
         wait = self._draw(0.0, self._bound)
-        self._bound = min(self._bound * 2, self._longest)
+        self._bound = min(self._bound + wait, self._longest)
         return wait
 
     def reset(self) -> None:

@@ -32,5 +32,23 @@ def test_waits_are_drawn_from_nothing_to_the_bound(failures: int) -> None:
         assert 0 <= backoff.next() <= bound <= LONGEST
 
 
+@given(st.lists(st.floats(0, 1), max_size=40))
+def test_nobody_waits_much_longer_than_it_has_waited(draws: list[float]) -> None:
+    """However short the waits were: after a restart of a second no agent stays away for ten."""
+    shares = iter(draws)
+    backoff = Backoff(draw=lambda _low, high: high * next(shares))
+    waited = 0.0
+    for _ in draws:
+        assert backoff.bound <= FIRST + waited + 1e-9
+        waited += backoff.next()
+
+
+def test_a_long_outage_is_asked_after_rarely() -> None:
+    backoff = Backoff(draw=lambda low, high: (low + high) / 2)
+    waits = [backoff.next() for _ in range(40)]
+    assert waits[-1] == LONGEST / 2
+    assert sum(waits[:12]) > 30
+
+
 def test_waits_differ() -> None:
     assert len({Backoff().next() for _ in range(20)}) > 1
