@@ -186,6 +186,7 @@ class _Requests:
         store = owner.store
         self.body = Body(store.vault)
         half = Half(raw, start, self.body)
+        half.whole = False
         self.exchange = Exchange(store.new_id(), owner.origin, half, owner.now, owner.now)
         framing = request_framing(fields)
         owner.waiting.append(self.exchange)
@@ -211,6 +212,8 @@ class _Requests:
 
     def end(self) -> None:
         self.body = None
+        if self.exchange is not None:
+            self.exchange.request.whole = True
 
 
 class _Answers:

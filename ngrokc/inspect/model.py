@@ -38,7 +38,7 @@ class Half:
     at. `fields`: those of a head that was never received as such (an import).
     """
 
-    __slots__ = ("_fields", "body", "raw", "start", "trailers")
+    __slots__ = ("_fields", "body", "raw", "start", "trailers", "whole")
 
     def __init__(self, raw: bytes, start: tuple[bytes, bytes, bytes], body: Body, fields: Fields | None = None) -> None:
         self.raw = raw
@@ -46,6 +46,8 @@ class Half:
         self._fields = fields
         self.trailers: Fields = []
         self.body = body
+        self.whole = True
+        """False while its end has not been seen."""
 
     @property
     def fields(self) -> Fields:

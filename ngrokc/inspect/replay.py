@@ -63,6 +63,8 @@ def obstacle(exchange: Exchange) -> str:
         return "an upgraded connection can't be replayed"
     if exchange.request.body.kept < exchange.request.body.size:
         return "its body was not kept whole; edit it to send another"
+    if not exchange.request.whole:
+        return "its body is not whole: the capture ended within it, or it is still coming; edit it to send another"
     return ""
 
 

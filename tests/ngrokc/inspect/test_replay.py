@@ -64,3 +64,32 @@ def test_obstacles() -> None:
     assert "not kept whole" in obstacle(large)
     websocket = made(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n")
     assert "upgraded" in obstacle(websocket)
+
+
+POST = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
+
+
+@pytest.mark.parametrize("end", ["under way", "looked away", "given up", "left"])
+@pytest.mark.parametrize("body", [b"", b"ab"])
+def test_half_a_request_is_not_sent_as_a_whole_one(end: str, body: bytes) -> None:
+    """Its service would take it for what the visitor had sent."""
+    bench = Bench()
+    talk = bench.talk()
+    talk.feed(True, 1, POST + body)
+    talk.feed(False, 2, b"HTTP/1.1 100 Continue\r\n\r\n")
+    if end == "looked away":
+        talk.look_away(3)
+    elif end == "given up":
+        talk.feed(False, 3, b"nonsense\r\n\r\n")
+    elif end == "left":
+        talk.closed(3, None)
+    assert "not whole" in obstacle(bench.exchanges()[0])
+
+
+def test_a_whole_request_without_its_answer_can_be_sent_again() -> None:
+    bench = Bench()
+    talk = bench.talk()
+    talk.feed(True, 1, POST + b"abcd")
+    assert obstacle(bench.exchanges()[0]) == ""
+    talk.look_away(2)
+    assert obstacle(bench.exchanges()[0]) == ""
