@@ -171,12 +171,13 @@ class HttpTap:
             kind = GAP_UP if direction == UP else GAP_DOWN
             items = self._items
             if items and items[-1][0] == kind:
-                before = items.pop()[2]
+                before = items[-1][2]
                 assert isinstance(before, int)
-                skip += before
-            items.append((kind, self._clock(), skip))
-            if len(items) == 1:
-                intake.ready(self)
+                items[-1] = (kind, self._clock(), before + skip)
+            else:
+                items.append((kind, self._clock(), skip))
+                if len(items) == 1:
+                    intake.ready(self)
         if rest:
             intake.room -= cost
             self._queued += cost

@@ -114,3 +114,19 @@ def test_a_counting_tap() -> None:
     tap.closed("reset")
     assert (connection.up, connection.down, connection.failure) == (len(GET), len(OK), "reset")
     assert connection.ended_at is not None
+
+
+def test_a_gap_that_grows_queues_its_tap_once() -> None:
+    """A bulk download would else put its tap into the worker's queue with every chunk."""
+    bench = Bench(Limits(body_memory=1000, body_total=1000))
+    tap = bench.tap()
+    block = memoryview(bytes(10_000))
+    tap.up(GET)
+    tap.down(memoryview(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n"))
+    tap.down(block)
+    bench.intake.drain()
+    for _ in range(100):
+        tap.down(block)
+    assert "1 ready" in repr(bench.intake)
+    assert bench.exchanges()[0].answer is not None
+    assert "0 ready" in repr(bench.intake)
