@@ -66,6 +66,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _guard("dns", lambda: _dns(settings))
     yield from _guard("certificate", lambda: _certificate(settings, path))
     yield from _guard("error pages", lambda: _pages(settings))
+    yield from _logs(settings)
     yield _clock(path)
     yield _descriptors()
     yield from _openness(settings)
@@ -195,6 +196,20 @@ def _pages(settings: Settings) -> Iterator[Finding]:
     if settings.error_pages is not None:
         Pages(settings.error_pages)
         yield Finding("error pages", "ok", f"the templates in {settings.error_pages} can be used")
+
+
+def _logs(settings: Settings) -> Iterator[Finding]:
+    """Makes no file: it would be that of who checks, not of who serves."""
+    for flag, target in (("log", settings.log), ("accessLog", settings.access_log), ("auditLog", settings.audit_log)):
+        if target in ("", "stdout", "none"):
+            continue
+        path = Path(target)
+        if os.access(path if path.exists() else path.absolute().parent, os.W_OK) and not path.is_dir():
+            yield Finding("logs", "ok", f"{path} can be written")
+        else:
+            yield Finding(
+                "logs", "fail", f"{path} can't be written", f"name another with -{flag}, or make its directory"
+            )
 
 
 def _clock(path: Path) -> Finding:

@@ -101,6 +101,8 @@ async def overloaded(stage: Stage, table: Table, *flags: str) -> None:
     table.add(
         "C27", f"{how}: last arrival that was slow or refused", f"{max(slow) + 1 if slow else 0} s after the flood"
     )
+    left = sum("agent left" in line for line in server.lines)
+    table.add("C27", f"{how}: agents that were lost", str(left))
     peak, now = memory(server.pid, "VmHWM"), memory(server.pid)
     table.add("C27", f"{how}: ngrokd's memory before, at most, after", f"{before:.0f}, {peak:.0f}, {now:.0f} MiB")
 

@@ -103,6 +103,17 @@ def test_certificates(tmp_path: Path) -> None:
     assert found(tmp_path, **over)["certificate"][0].state == "fail"
 
 
+def test_logs(tmp_path: Path) -> None:
+    """It makes none: a file of root's would lock the server out."""
+    good = {"log": str(tmp_path / "a.log"), "access_log": str(tmp_path / "b.log"), "audit_log": "stdout"}
+    assert [finding.state for finding in found(tmp_path, **good)["logs"]] == ["ok", "ok"]
+    assert not list(tmp_path.glob("*.log"))
+    (bad,) = found(tmp_path, audit_log=str(tmp_path / "none" / "a.log"))["logs"]
+    assert (bad.state, bad.hint) == ("fail", "name another with -auditLog, or make its directory")
+    assert found(tmp_path, access_log=str(tmp_path))["logs"][0].state == "fail"
+    assert "logs" not in found(tmp_path)
+
+
 def test_error_pages(tmp_path: Path) -> None:
     assert found(tmp_path, error_pages=str(tmp_path))["error pages"][0].state == "ok"
     (tmp_path / "page.html").write_text("$nonsense")
