@@ -23,6 +23,7 @@ from ngrokc.plan import Plan
 from ngrokc.reload import Reloader
 from ngrokc.screen import Screen
 from ngrokc.shown import Looks, keep_url_file, show_json, show_last, show_lines
+from ngrokc.terminal import attached
 from ngrokc.token_file import save_token
 from protocol.errors import Fault, RefusedError
 from protocol.link.logs import Log
@@ -85,7 +86,7 @@ async def _serve(agent: Agent, plan: Plan, log: Log, shell: Shell) -> int:
                 async with trio.open_nursery() as beside:
                     shell.start_beside(beside, agent, stop)
                     if shell.reread is not None:
-                        beside.start_soon(_reload_on_signal, Reloader(agent, plan, shell.reread, log, beside))
+                        beside.start_soon(_reload_on_signal, Reloader(agent, plan, shell.reread, log, beside), stop)
                     code = await _until_stopped(agent, stop)
                     beside.cancel_scope.cancel()
                 agent.events.close()
@@ -154,13 +155,17 @@ async def _on_signals(stop: trio.CancelScope, *, task_status: trio.TaskStatus[No
             stop.cancel()
 
 
-async def _reload_on_signal(reloader: Reloader) -> None:
-    """SIGHUP: tunnels that changed are closed and opened."""
+async def _reload_on_signal(reloader: Reloader, stop: trio.CancelScope) -> None:
+    """SIGHUP: tunnels that changed are closed and opened; or, as it was first meant, our terminal is gone."""
     number = getattr(signal, "SIGHUP", None)
     if number is None:
         return  # Windows has none
+    had_terminal = attached()
     with trio.open_signal_receiver(number) as signals:
         async for _ in signals:
+            if had_terminal and not attached():
+                stop.cancel()
+                return
             await reloader.reload()
 
 

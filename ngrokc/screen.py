@@ -135,6 +135,7 @@ class Screen:
         async for key in await terminal.keys():
             await self.press(key, terminal)
             self.draw(terminal)
+        self._stop()  # the window was closed: nobody could end this agent any more, and it would keep its names
 
     async def press(self, key: str, terminal: Terminal) -> None:
         """What a key does."""

@@ -138,6 +138,14 @@ def usable() -> bool:
         return False
 
 
+def attached() -> bool:
+    """Whether there still is a terminal that commands could come from; False once its window was closed."""
+    try:
+        return sys.stdin.isatty()
+    except ValueError:  # closed
+        return False
+
+
 @contextmanager
 def open_terminal() -> Iterator[Terminal]:
     """Take the terminal of this process over for the length of the block. Ctrl-C still is a signal."""

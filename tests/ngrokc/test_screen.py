@@ -133,6 +133,23 @@ def test_keys_and_a_terminal_left_as_it_was() -> None:
 
 
 @pytest.mark.slow
+def test_an_agent_ends_with_its_window() -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "tests.kit.screen_demo", "2"]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
+    os.close(slave)
+    try:
+        os.read(master, 1)
+        os.close(master)
+        assert process.wait(WAIT) is not None
+    finally:
+        process.kill()
+
+
+@pytest.mark.slow
 def test_no_color() -> None:
     with window(80, 24, NO_COLOR="1") as it:
         it.shows("302")
