@@ -63,6 +63,7 @@ class Passer:
             return  # it has left
         port = self._connect(start)
         if port is not None:
+            visitor.slot.close()  # of the exchange before this one
             visitor.slot.port = port
             visitor.request = None  # the exchange is the successor's, also in the logs
             visitor.upgrade(b"")

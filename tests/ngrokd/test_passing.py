@@ -142,3 +142,26 @@ async def test_the_socket_is_for_its_owner(tmp_path: Path) -> None:
         assert p.path.stat().st_mode & 0o777 == 0o600
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(p.path))
+
+
+async def test_the_stream_of_the_last_exchange_is_closed(tmp_path: Path) -> None:
+    """The visitor was kept alive; its tunnel has moved since."""
+    async with pair(tmp_path) as p:
+        await p.serve()
+        p.old.edge.draining = False
+        tunnel = p.old.tunnel("moved.test")
+        visitor = p.old.visitor()
+        await visitor.send_all(b"GET / HTTP/1.1\r\nHost: moved.test\r\n\r\n")
+        before = await p.old.stream()
+        await read_until(before, b"\r\n\r\n")
+        await before.send_all(OK + b"ok")
+        await read_until(visitor, b"ok")
+        p.old.registry.release(tunnel.session.key)
+        p.old.edge.draining = True
+        await visitor.send_all(HEAD + b"0123456789")
+        stream = await p.new.stream()
+        await read_until(stream, b"0123456789")
+        with trio.fail_after(5):
+            assert await before.receive_some() == b""
+        await stream.send_all(OK + b"no")
+        assert (await read_to_end(visitor)).endswith(b"no")
