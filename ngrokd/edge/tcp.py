@@ -70,7 +70,7 @@ class TcpEdge:
         """May change under way; tunnels that are there stay."""
         self.proxies = proxies or AddressList(())
         """From there, every connection begins with a PROXY protocol header; from elsewhere none does. May change too."""
-        self._arriving: set[HeaderWait] = set()
+        self._arriving: dict[HeaderWait, str] = {}  # with the tunnel's id
         self._log = log
         self._listeners: dict[str, Listener] = {}
         self._visitors: set[_Visitor] = set()
@@ -164,6 +164,8 @@ class TcpEdge:
     def abort_visitors(self, tunnels: Sequence[Tunnel]) -> None:
         """Reset the visitors of `tunnels`."""
         gone = {tunnel.id for tunnel in tunnels}
+        for wait in [wait for wait, wanted in self._arriving.items() if wanted in gone]:
+            wait.cancel()
         for visitor in list(self._visitors):
             if visitor.tunnel.id in gone:
                 visitor.abort("the tunnel's right has ended")
@@ -219,7 +221,7 @@ class TcpEdge:
         port.attach(self._reactor)
 
         def done(outcome: ProxyHeader | str) -> None:
-            self._arriving.discard(wait)
+            del self._arriving[wait]
             self._crowd.leave(None)
             if isinstance(outcome, str):
                 port.abort()
@@ -232,7 +234,7 @@ class TcpEdge:
                 self._open(port, address, tunnel, source)
 
         wait = HeaderWait(self._reactor, port, done)
-        self._arriving.add(wait)
+        self._arriving[wait] = tunnel.id
         wait.start()
 
     def _left(self, visitor: _Visitor) -> None:

@@ -487,3 +487,19 @@ async def test_the_edge_ends_while_a_proxy_is_silent() -> None:
         with pytest.raises(trio.BrokenResourceError):
             await visitor.receive_some()
         await visitor.aclose()
+
+
+async def test_a_tunnel_whose_right_ends_takes_nobody_who_was_at_the_door() -> None:
+    async with world(proxies="127.0.0.1") as w:
+        visitor = await w.visit()
+        with trio.fail_after(5):
+            while not w.crowd.live:
+                await trio.sleep(0.01)
+        w.edge.stop(w.tunnel)
+        w.edge.abort_visitors([w.tunnel])
+        with contextlib.suppress(trio.BrokenResourceError):
+            await visitor.send_all(encode(1, VISITOR))
+        with pytest.raises(trio.BrokenResourceError):
+            await visitor.receive_some()
+        assert not w.agent.starts
+        await visitor.aclose()
