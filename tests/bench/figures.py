@@ -64,6 +64,15 @@ def keep_alive(bench: Bench) -> Iterator[Figure]:
     yield from (rate, p50, p99)
 
 
+def fresh_heads(bench: Bench) -> Iterator[Figure]:
+    """wrk repeats itself, and a connection of ours remembers its last head; a crowd of browsers gives it nothing to remember."""
+    rate = Figure("fresh", "keep-alive requests, 32 visitors, no head like another", "requests/s", TLS)
+    for _ in bench.rounds():
+        for name, port, host in bench.http_targets(all_of_us=False):
+            rate.add(name, tools.wrk(port, host, visitors=32, seconds=bench.seconds, fresh=True).rate)
+    yield rate
+
+
 def closing(bench: Bench) -> Iterator[Figure]:
     rate = Figure("close", "Connection: close requests, 32 visitors", "requests/s", DIRECT)
     for _ in bench.rounds():
@@ -236,6 +245,7 @@ def idle_agents(bench: Bench) -> Iterator[Figure]:
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "keep-alive": keep_alive,
+    "fresh": fresh_heads,
     "close": closing,
     "lone": lone,
     "bulk": bulk,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -26,13 +27,25 @@ class Load:
     worst: float
 
 
-def wrk(port: int, host: str, *, visitors: int, seconds: float, close: bool = False, core: int | None = None) -> Load:
+def wrk(
+    port: int,
+    host: str,
+    *,
+    visitors: int,
+    seconds: float,
+    close: bool = False,
+    fresh: bool = False,
+    core: int | None = None,
+) -> Load:
     """`visitors` connections for `seconds`, one request at a time on each. Every answer must be a 200 of the right size;
-    the bytes of one are compared before and after by `check_small`."""
+    the bytes of one are compared before and after by `check_small`. `fresh`: no request is like another; `core`: where
+    wrk runs."""
     words = [] if core is None else ["taskset", "-c", str(core)]
     words += ["wrk", "-t", "1", "-c", str(visitors), "-d", f"{max(1, round(seconds))}s", "--timeout", "10s"]
     words += ["-s", str(HERE / "wrk.lua"), "-H", f"Host: {host}", *(["-H", "Connection: close"] if close else [])]
-    done = subprocess.run([*words, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, timeout=seconds + 60)
+    words.append(f"http://127.0.0.1:{port}/")
+    env = {**os.environ, **({"FRESH": "1"} if fresh else {})}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60, env=env)
     line = next((line for line in done.stdout.splitlines() if line.startswith("JSON ")), None)
     if line is None:
         raise BenchFailed(f"wrk: {done.stdout}{done.stderr}")

@@ -1,3 +1,12 @@
+-- FRESH=1 in the environment: no head is like another, as from a crowd of browsers.
+if os.getenv("FRESH") then
+   local count = 0
+   request = function()
+      count = count + 1
+      return wrk.format("GET", "/?n=" .. count, {Host = wrk.headers["Host"], ["X-Number"] = tostring(count)})
+   end
+end
+
 -- What wrk measured, as one line of JSON: times in microseconds.
 done = function(summary, latency, requests)
    io.write(string.format(
