@@ -245,3 +245,5 @@ def test_ciphers_and_versions_are_mozillas_intermediate(tmp_path: Path) -> None:
     context = certs.server_context(certs.own(StateDirectory(tmp_path / "state"), "usual.test"))
     assert {cipher["name"] for cipher in context.get_ciphers()} <= INTERMEDIATE
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    for option in (ssl.OP_NO_COMPRESSION, ssl.OP_NO_RENEGOTIATION):
+        assert context.options & option

@@ -34,7 +34,7 @@ LOWEST = 19
 FILL_SECONDS, FILL_STEP = 20, 1 << 20
 ASKED = 200  # requests of the normal visitor in each half, 50 a second
 SLOWEST = 0.2  # seconds for 99 of 100
-KIB_EACH = 16  # of memory for each hostile connection that says next to nothing
+KIB_EACH = 20  # of memory for each hostile connection that says next to nothing
 
 
 def _silent(_: int) -> bytes:
@@ -64,6 +64,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "tls-slow-readers": _slow_reader,
 }  # fmt: skip
 HANDSHAKEN = ("tls-half-heads", "tls-slow-readers")  # these say it through TLS, the other tls kinds instead of it
+TLS_KIB_EACH = 72  # of who has begun a handshake: OpenSSL's state
 HANDSHAKES = 2000  # of these at most: the crowd's half of each costs this process as much as ngrokd
 
 
