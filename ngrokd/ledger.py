@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import trio
+
 from ngrokd.claims import Claims
 from ngrokd.grants import Scope, parse_token_name
 from ngrokd.settings import HIGHEST_PORT, LOWEST_PORT
@@ -78,6 +80,7 @@ class Ledger:
             expires = None if lifetime is None else self.clock() + lifetime
         changed = replace(record, scope=replace(record.scope, **limits), expires=expires)
         await self.store.limit_token(token_id, changed.scope, expires)
+        await _logins_of_before()
         self.regrants(changed)
         return changed
 
@@ -86,6 +89,7 @@ class Ledger:
         record = await self._known(token_id)
         token = new_token(self.pin, token_id=token_id)
         await self.store.rotate_token(token_id, token.secret.digest())
+        await _logins_of_before()
         self.ends(token_id, "the token was given a new secret")
         return replace(record, digest=token.secret.digest()), token.text()
 
@@ -93,6 +97,7 @@ class Ledger:
         """Its sessions end; how many. What it held is free, what is reserved for it stays so until it is forgotten or
         reserved for another."""
         await self.store.revoke_token(token_id, self.clock())
+        await _logins_of_before()
         ended = self.ends(token_id, "the token was revoked")
         self.claims.release(token_id)
         return ended
@@ -100,6 +105,7 @@ class Ledger:
     async def forget_token(self, token_id: str) -> int:
         """Strike it off the books, with its reservations. With the last one gone the server is without tokens again."""
         await self.store.forget_token(token_id)
+        await _logins_of_before()
         ended = self.ends(token_id, "the token was revoked")
         self.claims.forget(token_id)
         return ended
@@ -145,3 +151,9 @@ class Ledger:
         if not LOWEST_PORT <= port <= HIGHEST_PORT:
             raise Fault("bad_argument", f"tcp ports lie within {LOWEST_PORT}-{HIGHEST_PORT}", blame=Blame.OPERATOR)
         return Name("port", str(port))
+
+
+async def _logins_of_before() -> None:
+    """Let those in whom the books allowed it before a change: the store answers many at a time, and whoever is still on the
+    way to the registry then would not be found there."""
+    await trio.lowlevel.cancel_shielded_checkpoint()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import trio
+import trio.testing
 
 from ngrokd.claims import Claims
 from ngrokd.grants import Scope
@@ -142,3 +146,74 @@ async def test_other_limits_reach_the_sessions() -> None:
     await ledger.revoke_token(record.id)
     with pytest.raises(Fault, match="no such token"):
         await ledger.limit_token(record.id, {})
+
+
+class TogetherStore(MemoryStore):
+    """As the real one: answers of a batch arrive together, and those who waited go on in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batch = trio.Event()
+        self.batch.set()
+        self.logins = 0
+        """How many look-ups wait for the batch; the ledger's own come before it."""
+
+    async def has_token(self, token_id: str) -> TokenRecord | None:
+        record = await super().has_token(token_id)
+        if self.logins:
+            self.logins -= 1
+            await self.batch.wait()
+        return record
+
+    async def _change(self, work: Awaitable[None]) -> None:
+        await work
+        await self.batch.wait()
+
+    async def revoke_token(self, token_id: str, when: float) -> None:
+        await self._change(super().revoke_token(token_id, when))
+
+    async def rotate_token(self, token_id: str, digest: str) -> None:
+        await self._change(super().rotate_token(token_id, digest))
+
+    async def forget_token(self, token_id: str) -> None:
+        await self._change(super().forget_token(token_id))
+
+    async def limit_token(self, token_id: str, scope: Scope, expires: float | None) -> None:
+        await self._change(super().limit_token(token_id, scope, expires))
+
+
+@pytest.mark.parametrize("what", ["revoke", "rotate", "forget", "limit"])
+async def test_a_login_that_was_judged_before_the_change_does_not_escape_it(what: str) -> None:
+    for _ in range(20):  # trio wakes tasks in a random order
+        store = TogetherStore()
+        sessions: list[TokenRecord] = []
+
+        def end(_token_id: str, _reason: str, sessions: list[TokenRecord] = sessions) -> int:
+            sessions.clear()
+            return 0
+
+        def regrant(_record: TokenRecord, sessions: list[TokenRecord] = sessions) -> None:
+            sessions.clear()
+
+        ledger = Ledger(store, Claims(), Zone("example.me"), "", end, lambda: NOW, regrant)
+        record, _ = await ledger.add_token("alice", Scope(), None)
+
+        async def login(store: MemoryStore, token_id: str, sessions: list[TokenRecord]) -> None:
+            found = await store.has_token(token_id)
+            assert found is not None
+            sessions.append(found)
+
+        changes: dict[str, Callable[[], Awaitable[object]]] = {
+            "revoke": partial(ledger.revoke_token, record.id),
+            "rotate": partial(ledger.rotate_token, record.id),
+            "forget": partial(ledger.forget_token, record.id),
+            "limit": partial(ledger.limit_token, record.id, {"max_tunnels": 1}),
+        }
+        async with trio.open_nursery() as nursery:
+            store.batch, store.logins = trio.Event(), 1
+            nursery.start_soon(login, store, record.id, sessions)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(changes[what])
+            await trio.testing.wait_all_tasks_blocked()
+            store.batch.set()
+        assert not sessions
