@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -36,6 +37,19 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def low_port() -> int:
+    """One that no outgoing connection gets by chance before the agent asks for it: below the kernel's own range."""
+    for _ in range(1000):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise BenchFailed("no free port between 20000 and 32000")
 
 
 def raise_descriptor_limit() -> None:
@@ -222,7 +236,7 @@ class Peers:
                 f"{name}-line", [sys.executable, "-m", "tests.kit.delay", str(tunnel_port), *through.split()]
             )
             reached = json.loads(line.wait_for_line())["port"]
-        tcp = {"iperf": free_port(), "kit": free_port()}
+        tcp = {"iperf": low_port(), "kit": low_port()}
         config = {
             "server_addr": f"127.0.0.1:{reached}",
             "inspect_addr": f"127.0.0.1:{free_port()}" if inspect else "disabled",
