@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SLICE: Final = 0.0005  # seconds of parsing between two turns of the reactor
 REST: Final = 0.005  # seconds between two slices while there is traffic that they delay: a tenth of a processor
-LONG_REST: Final = 0.02  # the same in a flood: what began before it was one can wait for its end, within a fortieth
+LONG_REST: Final = 0.04  # the same in a flood: what began before it was one can wait for its end, within an eightieth
 PAUSE: Final = 0.01  # seconds between two looks at the queue: waking up for each exchange would cost as much as parsing
 TICK: Final = 0.1  # the same while only a sample is seen: ten large bites leave the caches warmer than fifty small ones
 SOFT: Final = 4  # the queue is full for new exchanges at this part of its cap; the rest is for those under way
@@ -47,6 +47,7 @@ class Intake:
         self._ready: deque[HttpTap] = deque()
         self._lanes: dict[str, Lane] = {}
         self._parked = False
+        self._flooded = False
         self._wake = trio.Event()
         self._refilled = time.monotonic()
         self._spent = 0.0  # seconds that were parsed for exchanges that are not counted yet
@@ -70,7 +71,10 @@ class Intake:
     # -- for taps: called within traffic
     def ready(self, tap: HttpTap) -> None:
         """`tap` has copies; called when its queue was empty."""
-        self._ready.append(tap)
+        if self._flooded and not tap.lane.full:
+            self._ready.appendleft(tap)  # a quiet tunnel does not wait behind the flood on another
+        else:
+            self._ready.append(tap)
         if self._parked:
             self._parked = False
             self._wake.set()
@@ -107,6 +111,7 @@ class Intake:
         now = self.clock()
         exchanges = (now - self._refilled) / self.cost
         self._refilled = now
+        self._flooded = self._sampling
         moving = [lane for lane in self._lanes.values() if lane.moving]
         each = exchanges / max(1, len(moving))
         crowded = self.limits.queue - self.room > self.limits.queue // SOFT

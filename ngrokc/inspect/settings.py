@@ -44,7 +44,7 @@ class Limits:
     """Seconds after which a finished exchange is forgotten."""
     cpu_share: float = 0.06
     """Part of one processor that following every exchange of the tunnels may take: up to a thousand or two a second."""
-    sample_share: float = 0.015
+    sample_share: float = 0.01
     """The part while that is not enough: a few hundred exchanges a second of each ten thousand are seen, the rest counted."""
 
 

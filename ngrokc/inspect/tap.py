@@ -45,12 +45,12 @@ class HttpTap:
         "_dead",
         "_intake",
         "_items",
-        "_lane",
         "_make_talk",
         "_on_closed",
         "_queued",
         "_special",
         "_steady",
+        "lane",
         "talk",
     )
 
@@ -65,7 +65,7 @@ class HttpTap:
         self._make_talk = make_talk
         self._on_closed = on_closed
         self._intake = intake
-        self._lane = lane
+        self.lane = lane
         lane.taps += 1
         self._clock = intake.clock
         self._items: deque[Item] = deque()
@@ -83,7 +83,7 @@ class HttpTap:
     def up(self, data: memoryview) -> None:
         if self._answered:
             self._answered = False
-            lane = self._lane
+            lane = self.lane
             if (self._away or lane.full) and not self._look(data):
                 return
             lane.left -= 1
@@ -126,14 +126,14 @@ class HttpTap:
         self._mark(END_DOWN, None)
 
     def closed(self, reason: str | None) -> None:
-        self._lane.taps -= 1
+        self.lane.taps -= 1
         if self._on_closed is not None:
             self._on_closed()
         self._mark(CLOSED, reason)
 
     def _look(self, data: memoryview) -> bool:
         """At the beginning of an exchange, or what looks like one: whether to copy it."""
-        lane = self._lane
+        lane = self.lane
         if self._dead:
             return False
         if lane.full:
