@@ -249,15 +249,16 @@ class TlsPort(TlsBase):
         if self._unsent and not self._flush():
             self._no_room()
             return 0
-        piece = data if len(data) <= WRITE_BYTES else memoryview(data)[:WRITE_BYTES]
-        if not len(piece):
-            return 0
-        try:
-            taken = self._tls.write(piece)
-        except ssl.SSLError as error:
-            raise self._broken(error, "write") from error
-        if not self._flush():
-            self._no_room()
+        taken, size = 0, len(data)
+        while taken < size:
+            piece = data if size <= WRITE_BYTES else memoryview(data)[taken : taken + WRITE_BYTES]
+            try:
+                taken += self._tls.write(piece)
+            except ssl.SSLError as error:
+                raise self._broken(error, "write") from error
+            if not self._flush():
+                self._no_room()
+                break
         return taken
 
     def _became_writable(self) -> None:

@@ -143,6 +143,28 @@ async def test_back_pressure_stops_the_writer_and_reading_frees_it(kind: str, re
 
 @on_both
 @every_port
+async def test_a_short_write_is_followed_by_on_writable(kind: str, reactor_kind: str) -> None:
+    """Owners stop at the first one, however large a piece they offered and however much room the other side has."""
+    async with joined(kind, reactor_kind) as (reactor, near, far):
+        at_far = Collector(far)
+        data = BIG[:700_000]
+        sent = 0
+
+        def go_on() -> None:
+            nonlocal sent
+            sent += near.write(memoryview(data)[sent:])
+
+        near.on_writable = go_on
+        with reactor.turn():
+            go_on()
+        await at_far.until(lambda it: len(it.data) >= len(data))
+        assert at_far.data == data
+        near.close()
+        far.close()
+
+
+@on_both
+@every_port
 async def test_unread_bytes_come_first_and_are_not_announced(kind: str, reactor_kind: str) -> None:
     async with joined(kind, reactor_kind) as (_, near, far):
         at_far = Collector(far)
