@@ -117,8 +117,12 @@ async def serve_passed(
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.lowlevel.wait_readable(sock)
-                with contextlib.suppress(OSError):
+                try:
                     nursery.start_soon(_take, sock.accept()[0], edges)
+                except BlockingIOError:
+                    pass  # it has gone
+                except OSError:
+                    await trio.sleep(TRY_EVERY)  # out of descriptors: who waits there waits a little longer
 
 
 def _bind(sock: socket.socket, path: Path) -> None:

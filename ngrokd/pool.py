@@ -86,7 +86,10 @@ class LinkPool:
     # -- tunnels
     def announced(self, url: str) -> None:
         """The NewTunnel of `url` has gone out."""
-        self._news[url] = _News(self._sent + 1, self._now() + READ_BY)
+        now = self._now()
+        while self._news and self._news[oldest := next(iter(self._news))].until <= now:
+            del self._news[oldest]  # no visitor came for it
+        self._news[url] = _News(self._sent + 1, now + READ_BY)
 
     def _unread(self, url: str) -> bool:
         """Whether the agent may not know of `url` yet."""

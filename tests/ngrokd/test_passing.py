@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -165,3 +166,23 @@ async def test_the_stream_of_the_last_exchange_is_closed(tmp_path: Path) -> None
             assert await before.receive_some() == b""
         await stream.send_all(OK + b"no")
         assert (await read_to_end(visitor)).endswith(b"no")
+
+
+async def test_without_descriptors_it_waits_and_does_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    accept = socket.socket.accept
+
+    def fail(sock: socket.socket) -> tuple[socket.socket, object]:
+        calls.append(1)
+        if len(calls) < 4:
+            raise OSError(errno.EMFILE, "too many open files")
+        return accept(sock)
+
+    async with pair(tmp_path) as p:
+        await p.serve()
+        visitor = p.old.visitor()
+        began = trio.current_time()
+        monkeypatch.setattr(socket.socket, "accept", fail)
+        await visitor.send_all(HEAD + b"0123456789")
+        await read_until(await p.new.stream(), b"0123456789")
+        assert trio.current_time() - began > 2 * passing.TRY_EVERY

@@ -324,3 +324,11 @@ async def test_who_is_held_may_leave_and_is_told_of_the_end(bench: Bench, autoju
     (fault,) = bench.got
     assert isinstance(fault, Fault)
     assert fault.code == "agent_gone"
+
+
+async def test_news_that_no_visitor_came_for_are_forgotten(bench: Bench, autojump_clock: MockClock) -> None:
+    """An agent may open and close tunnels for ever."""
+    for number in range(5):
+        bench.pool.announced(f"http://t{number}.test")
+        await trio.sleep(READ_BY)
+    assert len(bench.pool._news) == 1
