@@ -14,6 +14,7 @@ from ngrokd.policy.denial import Denial
 if TYPE_CHECKING:
     from ngrokd.edge.visitor import VisitorConnection
     from ngrokd.tunnel import Tunnel
+    from protocol.errors import Fault
     from protocol.head import RequestHead
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2 (TRACE is refused)
@@ -63,4 +64,15 @@ def decide_again(visitor: VisitorConnection, request: RequestHead, tunnel: Tunne
     owner = visitor.edge.registry.lookup(visitor.edge.scheme, request.host)
     if owner is tunnel:
         return tunnel
-    return find(visitor, request) if owner is not None else Denial("agent_gone")
+    if owner is None and visitor.edge.heir is None:
+        return Denial("agent_gone")
+    return find(visitor, request)
+
+
+def decide_without(visitor: VisitorConnection, request: RequestHead, fault: Fault) -> Denial | None:
+    """What becomes of `request` when there is no stream for it: after a hot restart its agent may have gone over to the
+    heir while it waited."""
+    heir = visitor.edge.heir
+    if fault.code == "agent_gone" and heir is not None and heir(visitor, request):
+        return None
+    return Denial(fault.code, detail=fault.message)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from ngrokd.edge.deciding import decide, decide_again, find, may_repeat
+from ngrokd.edge.deciding import decide, decide_again, decide_without, find, may_repeat
 from ngrokd.edge.downward import Downward, Phase
 from ngrokd.edge.patience import STALL_SECONDS, VERDICT_SECONDS, Enough, Patience
 from ngrokd.edge.reading import HeadReader
@@ -183,13 +183,13 @@ class VisitorConnection:
         self.slot.open(tunnel, self.edge.start_proxy(tunnel, self.conn_id, self.address))
 
     def _opened(self, fault: Fault | None) -> None:
-        if fault is not None:
-            self.refuse(fault.code, fault.message)
-            return
         port, tunnel, request = self.slot.port, self.slot.tunnel, self.request
+        assert request is not None
+        if fault is not None:
+            self._follow(decide_without(self, request, fault), request)
+            return
         assert port is not None
         assert tunnel is not None
-        assert request is not None
         self.opened = self.edge.reactor.now
         port.on_readable = self.down.pump
         port.on_writable = self.up.pump

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from ngrokd import passing
 from ngrokd.handover import HEADER
+from ngrokd.opener import agent_gone
 from ngrokd.passing import SOCKET, Passer, serve_passed
 from tests.kit.edgeworld import World, edge_world, read_to_end, read_until
 
@@ -186,3 +187,22 @@ async def test_without_descriptors_it_waits_and_does_not_spin(tmp_path: Path, mo
         await visitor.send_all(HEAD + b"0123456789")
         await read_until(await p.new.stream(), b"0123456789")
         assert trio.current_time() - began > 2 * passing.TRY_EVERY
+
+
+async def test_who_waits_for_an_agent_that_goes_over_is_passed_on(tmp_path: Path) -> None:
+    """A 1.7 agent's session ends at once; its visitors may be waiting for a link."""
+    async with pair(tmp_path) as p:
+        await p.serve()
+        tunnel = p.old.tunnel("moved.test", caps=frozenset())
+        p.old.opener.silent = True
+        visitor = p.old.visitor()
+        await visitor.send_all(HEAD + b"01234")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        p.old.registry.release(tunnel.session.key)
+        with p.old.reactor.turn():
+            p.old.opener.waiting.pop()(agent_gone())
+        await visitor.send_all(b"56789")
+        stream = await p.new.stream()
+        await read_until(stream, b"0123456789")
+        await stream.send_all(OK + b"ok")
+        assert (await read_to_end(visitor)).endswith(b"ok")

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from ngrokd.edge.deciding import decide, decide_again, find, may_repeat
+from ngrokd.edge.deciding import decide, decide_again, decide_without, find, may_repeat
 from ngrokd.policy import Policy
 from ngrokd.policy.denial import Denial
 from ngrokd.registry import Registry, Want
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
 from ngrokd.tunnel import Tunnel
+from protocol.errors import Blame, Fault
 from protocol.head import parse_request
 from tests.kit.edgeworld import Control
 
@@ -78,6 +79,20 @@ def test_a_request_that_is_sent_again_goes_to_who_has_the_name_now() -> None:
     assert decide_again(one, request(), first) == Denial("agent_gone")
     heir = declare(one, 2)
     assert decide_again(one, request(), first) is heir
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_after_a_hot_restart_the_heir_serves_whose_agent_went_over(takes: bool) -> None:
+    one = visitor()
+    gone = Fault("agent_gone", "away", blame=Blame.AGENT)
+    silent = Fault("agent_silent", "asleep", blame=Blame.AGENT)
+    assert decide_without(one, request(), gone) == Denial("agent_gone", detail="away")
+    one.edge.heir = lambda *_: takes
+    assert (decide_without(one, request(), gone) is None) is takes
+    assert decide_without(one, request(), silent) == Denial("agent_silent", detail="asleep")
+    first = declare(one)
+    one.edge.registry.release(first.session.key)
+    assert (decide_again(one, request(), first) is None) is takes
 
 
 def test_a_request_is_counted_once_however_often_it_is_decided() -> None:
