@@ -5,10 +5,14 @@ A reload changes all of it under way (`FrontDoor.use`).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from ngrokd.certdir import CertificateDirectory
 from ngrokd.edge.crowd import Crowd, CrowdLimits, descriptor_ceiling
@@ -16,6 +20,10 @@ from ngrokd.edge.guard import Guard, GuardRules
 from ngrokd.settings import Settings
 from protocol.errors import ConfigError
 from protocol.link.logs import Log
+
+DEAREST_VISITOR: Final = 64 * 1024  # bytes, of one who has proved nothing: half a ClientHello makes OpenSSL take 53 KiB
+LEAST_VISITORS: Final = 1024
+CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(slots=True)
@@ -49,7 +57,17 @@ def guard_rules(settings: Settings) -> GuardRules:
 
 
 def crowd_limits(settings: Settings, descriptors: int) -> CrowdLimits:
-    return CrowdLimits(settings.max_visitors, settings.max_visitors_per_address, descriptors)
+    in_all = settings.max_visitors or visitors_by_memory()
+    return CrowdLimits(in_all, settings.max_visitors_per_address, descriptors)
+
+
+def visitors_by_memory(limit_file: Path = CONTAINER_LIMIT) -> int:
+    """As many as a quarter of the memory holds, the container's where there is one: a crowd must not cost the agents their
+    server. `limit_file`: where Linux tells a container's limit, "max" for none."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):
+        memory = min(memory, int(limit_file.read_text()))
+    return max(memory // 4 // DEAREST_VISITOR, LEAST_VISITORS)
 
 
 def open_certificates(settings: Settings, log: Log) -> CertificateDirectory | None:

@@ -145,7 +145,7 @@ class Settings(BaseModel):
             "CIDRS",
         ),
     ] = AddressList(())  # fmt: skip
-    max_visitors: Annotated[int, Field(ge=0), Flag("maxVisitors", "visitors at a time; 0: by descriptors", "N")] = 0
+    max_visitors: Annotated[int, Field(ge=0), Flag("maxVisitors", "visitors at a time; 0: by memory and descriptors", "N")] = 0
     max_visitors_per_address: Annotated[
         int, Field(ge=0), Flag("maxVisitorsPerAddress", "visitors at a time from one address; 0: any number", "N")
     ] = 0

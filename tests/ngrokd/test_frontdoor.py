@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from ngrokd.frontdoor import open_certificates, open_front_door, raise_descriptor_limit
+from ngrokd.frontdoor import open_certificates, open_front_door, raise_descriptor_limit, visitors_by_memory
 from ngrokd.settings import settings_from
 from protocol.errors import ConfigError
 
@@ -18,8 +18,19 @@ def test_by_default_nothing_is_asked_and_descriptors_are_kept() -> None:
     assert door.guard is None
     assert open_certificates(settings_from({}), structlog.get_logger()) is None
     limits = door.crowd.limits
-    assert (limits.in_all, limits.of_one) == (0, 0)
+    assert (limits.in_all, limits.of_one) == (visitors_by_memory(), 0)
     assert 0 < limits.descriptors < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
+    """A quarter of it, at 64 KiB for each; never so few that nobody could work; no limit means that of the machine."""
+    found = {}
+    for text in ("max", "garbage", "1073741824\n", "1000000\n", str(1 << 60)):
+        file = tmp_path / "memory.max"
+        file.write_text(text)
+        found[text.strip()] = visitors_by_memory(file)
+    machine = visitors_by_memory(tmp_path / "missing")
+    assert found == {"max": machine, "garbage": machine, "1073741824": 4096, "1000000": 1024, str(1 << 60): machine}
 
 
 def test_all_of_it(tmp_path: Path) -> None:
@@ -81,7 +92,7 @@ def test_other_settings_under_way() -> None:
     door.use(settings_from({}))
     assert door.guard is guard
     assert not guard.rules
-    assert crowd.limits.in_all == 0
+    assert crowd.limits.in_all == visitors_by_memory()
 
 
 def test_the_limit_of_descriptors_is_raised_to_what_is_allowed() -> None:
