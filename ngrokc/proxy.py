@@ -44,7 +44,7 @@ class Observer(Protocol):
     """Who may look at traffic (the inspector). Called in callbacks: it never waits."""
 
     def open(self, tunnel: Route, connection: Visit) -> Tap | None:
-        """A tap for one visitor connection, or None for none."""
+        """A tap for one visitor connection, or None for none. If it raises, nobody looks."""
 
 
 class Visitors:
@@ -268,8 +268,14 @@ class Visit:
         return proxy_header.encode(version, (visitor.host, visitor.port))
 
     def _tap(self, route: Route) -> Tap | None:
-        observer = self._visitors.observer
-        return observer.open(route, self) if observer is not None and route.options.inspect else None
+        visitors = self._visitors
+        if visitors.observer is None or not route.options.inspect:
+            return None
+        try:
+            return visitors.observer.open(route, self)
+        except Exception as error:  # noqa: BLE001 - an observer's defect must not touch traffic: this visitor goes unseen
+            visitors.bus.publish(Notice("error", f"the inspector failed: {error!r}"))
+            return None
 
     def _ended(self, end: RelayEnd) -> None:
         self._relay = None

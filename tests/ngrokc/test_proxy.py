@@ -93,6 +93,24 @@ async def bench() -> AsyncIterator[Bench]:
         nursery.cancel_scope.cancel()
 
 
+async def test_an_observer_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_tunnel: Route, _connection: Visit) -> Tap:
+        raise RuntimeError("a defect")
+
+    async with bench() as b:
+        monkeypatch.setattr(b.recorder, "open", fail)
+        b.route()
+        with b.visitors.bus.subscribe() as events, trio.fail_after(5):
+            async with b.visit(START + b"hi") as visitor, await b.service.accept() as service:
+                assert await service.receive_some() == b"hi"
+                await service.send_all(b"answer")
+                assert await visitor.receive_some() == GOOD + b"answer"
+            assert isinstance(await events.__anext__(), ConnectionOpened)
+            notice = await events.__anext__()
+        assert isinstance(notice, Notice)
+        assert (notice.level, "a defect" in notice.message) == ("error", True)
+
+
 async def test_the_verdict_leaves_with_the_first_bytes() -> None:
     async with bench() as b:
         b.route()
