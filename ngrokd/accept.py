@@ -34,10 +34,9 @@ from protocol.session import link_kind
 FIRST_FRAME_TIMEOUT = 10.0  # seconds from accept, TLS handshake included, as in 1.7
 MAX_STRANGERS = 2_048  # links that have not shown who they are
 MAX_STRANGERS_OF_ONE = 1_536  # of one address: a thousand agents behind it come back at once after a restart
-AT_WORK_OF_ONE = (
-    128  # of those, how many shake hands at the same time; the others wait for their turn. All at once would
-)
-# make each as slow as all together, and where that is longer than their time allows, nobody comes in
+# How many of those shake hands at the same time. All at once would make each as slow as all together, and where that is
+# longer than their time allows, nobody comes in.
+AT_WORK_OF_ONE = 128
 COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
 
 

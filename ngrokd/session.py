@@ -38,7 +38,7 @@ class ControlHandle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this is. Set once, after the agent was let in, and never changed."""
+    """Who this is, as found out when the agent was let in; only its token's grant may become another (`regrant`)."""
 
     key: SessionKey
     session_id: str
