@@ -297,9 +297,10 @@ class Session:
             return
         if tunnel is not None and tunnel.endpoints[route.protocol].route is route:
             endpoint = tunnel.endpoints[route.protocol]
-            endpoint.state, endpoint.route = "closed", None
+            back = message.code == "kicked"  # it is the session that ends; a ban is told at the next login
+            endpoint.state, endpoint.route = "waiting" if back else "closed", None
             endpoint.code, endpoint.message = message.code, message.message
-            tunnel.given_up = True  # somebody decided it: asking again by ourselves would be a quarrel
+            tunnel.given_up = not back  # somebody decided it: asking again by ourselves would be a quarrel
         self._bus.publish(TunnelClosed(route.name, route.url, message.code, message.message))
 
     async def close_tunnel(self, tunnel: WantedTunnel) -> bool:

@@ -202,6 +202,15 @@ async def test_a_name_taken_over_is_not_asked_for_again() -> None:
         assert sum(isinstance(message, ReqTunnel) for message in w.server.got) == 1
 
 
+async def test_a_session_that_the_operator_ended_comes_back_with_its_tunnels() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        await w.server.links[0].send(TunnelClosedMessage("t1", "kicked", "the operator ended this session"))
+        await w.until(lambda event: isinstance(event, TunnelClosed) and event.code == "kicked")
+        await w.server.links[0].aclose()
+        assert (await w.server.seen(ReqTunnel, 2)).subdomain == "test"
+
+
 async def test_closing_a_tunnel_tells_the_server() -> None:
     async with world(spec("web", 1, "http", subdomain="test")) as w:
         await w.online()
