@@ -53,7 +53,10 @@ class Successor:
             self._starting = False
 
     async def _start(self) -> bool:
-        reading, writing = os.pipe()
+        try:
+            reading, writing = os.pipe()
+        except OSError as error:
+            return self._failed(error.strerror or str(error))
         async with trio.lowlevel.FdStream(reading) as pipe:
             try:
                 self.process = await trio.to_thread.run_sync(self._spawn, writing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -108,3 +109,15 @@ def test_a_process_that_nobody_has_started_tells_nothing() -> None:
 
 def test_our_own_words_start_this_interpreter() -> None:
     assert own_words()[0] == sys.executable
+
+
+async def test_no_descriptors_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server goes on: a signal must not end it."""
+
+    def fail() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "pipe", fail)
+    done, lines = await start(successor(""))
+    assert not done
+    assert lines[-1]["reason"] == "too many open files"
