@@ -33,6 +33,7 @@ BATCH: Final = 100  # sockets in one message; the kernel takes 253 (unix(7))
 MESSAGE_CAP: Final = 4 << 20
 PATIENCE: Final = 60.0  # seconds that a successor has to get ready
 ANSWER: Final = 10.0  # seconds for a predecessor to answer
+TRY_EVERY: Final = 0.5  # seconds, where nobody can be taken in
 
 HEADER: Final = struct.Struct("<I")
 _CREDENTIALS: Final = struct.Struct("iii")
@@ -120,7 +121,11 @@ async def serve_handover(
         task_status.started()
         done = False
         while not done:
-            peer, _ = await sock.accept()
+            try:
+                peer, _ = await sock.accept()
+            except OSError:
+                await trio.sleep(TRY_EVERY)  # out of descriptors for now, which is no reason to be irreplaceable
+                continue
             with peer:
                 if same_user(peer):
                     done = await _hand_over(peer, path, estate, release)
