@@ -116,16 +116,18 @@ async def test_who_was_out_of_descriptors_once_can_be_replaced_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "TRY_EVERY", 0.01)
-    accept, calls = socket.socket.accept, 0
+    with trio.socket.socket() as any_socket:
+        kind = type(any_socket)
+    accept, calls = kind.accept, 0
 
-    def fail(sock: socket.socket) -> tuple[socket.socket, object]:
+    async def fail(sock: trio.socket.SocketType) -> tuple[trio.socket.SocketType, object]:
         nonlocal calls
         calls += 1
         if calls < 3:
             raise OSError(errno.EMFILE, "too many open files")
-        return accept(sock)
+        return await accept(sock)
 
-    monkeypatch.setattr(socket.socket, "accept", fail)
+    monkeypatch.setattr(kind, "accept", fail)
     server = Predecessor(tmp_path)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
