@@ -76,7 +76,13 @@ def build() -> click.Group:
         epilog=EXAMPLES,
         context_settings={"help_option_names": ["--help"], "max_content_width": 110},
     )
+    group.params.append(
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_version_and_end
+        )
+    )
     group.add_command(click.Command("version", callback=_print_version, help="Print the version."))
+    group.add_command(click.Command("help", callback=_print_help, help="Show what there is."))
     register(group)
     return group
 
@@ -136,6 +142,18 @@ def _empty_means_default(context: click.Context, values: dict[str, Any]) -> dict
 
 def _print_version() -> None:
     click.echo(f"{PROGRAM} {program_version()}")
+
+
+def _version_and_end(context: click.Context, _: click.Parameter, given: bool) -> None:
+    """The habit of most programs: `--version` wherever the command `version` is not known."""
+    if given:
+        _print_version()
+        context.exit()
+
+
+@click.pass_context
+def _print_help(context: click.Context) -> None:
+    click.echo(context.find_root().get_help())
 
 
 # -- serving
@@ -217,13 +235,27 @@ def _one_line(fault: Fault) -> str:
 
 
 def _usage_text(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx is not None else PROGRAM
+    see = f"see {path} -help"
     if isinstance(error, click.NoSuchOption):
-        name = error.option_name.lstrip("-")
-        near = difflib.get_close_matches(name, [flag.name for flag in flags().values()], n=1)
-        hint = f"did you mean -{near[0]}?" if near else "see ngrokd -help"
-        return f"unknown flag -{name}; {hint}"
+        return f"unknown flag {_unknown_flag(error, path, see)}"
     text = error.format_message().rstrip(".").replace("'--", "'-").replace(" --", " -")
-    return f"{text[:1].lower()}{text[1:]}; see ngrokd -help"
+    text = f"{text[:1].lower()}{text[1:]}".replace(". Did you mean", "; did you mean")
+    if text == "missing command" and error.ctx is not None and isinstance(error.ctx.command, click.Group):
+        text = f"{path} needs a word behind it: {', '.join(error.ctx.command.list_commands(error.ctx))}"
+    return text if text.endswith("?") else f"{text}; {see}"
+
+
+def _unknown_flag(error: click.NoSuchOption, path: str, see: str) -> str:
+    """The flag and what was meant: one of the command's own, or one of the server's at the wrong place."""
+    name = error.option_name.lstrip("-")
+    of_server = [flag.name for flag in flags().values()]
+    if name in of_server:
+        command = path.removeprefix(PROGRAM).strip()
+        return f"-{name} behind {command}; flags of the server stand in front: {PROGRAM} -{name}=... {command}"
+    own = [] if error.ctx is None else [word for option in error.ctx.command.params for word in option.opts]
+    near = difflib.get_close_matches(name, [word.lstrip("-") for word in own if word.startswith("--")], n=1)
+    return f"-{name}; did you mean -{near[0]}?" if near else f"-{name}; {see}"
 
 
 def _complain(text: str, code: int) -> int:

@@ -68,7 +68,9 @@ def parse_ports(value: object) -> object:
     if not (dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
         raise ValueError("must be a range like 2000-2999")
     found = PortRange(int(first), int(last))
-    if not LOWEST_PORT <= found.first <= found.last <= HIGHEST_PORT:
+    if found.last < found.first:
+        raise ValueError("must have the lower port first, like 2000-2999")
+    if not (found.first >= LOWEST_PORT and found.last <= HIGHEST_PORT):
         raise ValueError(f"must lie within {LOWEST_PORT}-{HIGHEST_PORT}")
     return found
 
@@ -145,7 +147,9 @@ class Settings(BaseModel):
             "CIDRS",
         ),
     ] = AddressList(())  # fmt: skip
-    max_visitors: Annotated[int, Field(ge=0), Flag("maxVisitors", "visitors at a time; 0: by memory and descriptors", "N")] = 0
+    max_visitors: Annotated[
+        int, Field(ge=0), Flag("maxVisitors", "visitors at a time; 0: by memory and descriptors", "N")
+    ] = 0
     max_visitors_per_address: Annotated[
         int, Field(ge=0), Flag("maxVisitorsPerAddress", "visitors at a time from one address; 0: any number", "N")
     ] = 0
@@ -239,8 +243,25 @@ def settings_from(values: Mapping[str, Any]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        reason = str(first["msg"]).removeprefix("Value error, ")
+        reason = _in_our_words(str(first["type"]), str(first["msg"]), first.get("ctx", {}))
         if first["loc"]:
             flag = flags().get(str(first["loc"][0]))
             reason = f"-{flag.name if flag else first['loc'][0]}: {reason}"
         raise ConfigError(reason, hint="see ngrokd -help") from error
+
+
+def _in_our_words(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    """What pydantic found, as it is said everywhere else. `kind` and `context` are those of its error."""
+    if kind == "greater_than_equal":
+        return f"must be {context['ge']:g} or more"
+    if kind == "less_than_equal":
+        return f"must be {context['le']:g} or less"
+    if kind.startswith("int_"):
+        return "must be a whole number"
+    if kind.startswith("float_") or kind == "finite_number":
+        return "must be a number"
+    if kind.startswith("bool_"):
+        return "must be true or false"
+    if kind in ("enum", "literal_error"):
+        return f"must be {context['expected']}".replace("'", "")
+    return message.removeprefix("Value error, ")

@@ -14,7 +14,7 @@ NO_LIMIT = ("none", "never")
 JSON = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def token() -> None:
     """Who may log in.
 

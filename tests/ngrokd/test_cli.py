@@ -84,6 +84,12 @@ def test_a_flag_wins_over_the_environment(served: list[Settings], monkeypatch: p
         (("-tlsCrt", "/x"), "-tlsCrt is given without -tlsKey"),
         (("dance",), "no such command 'dance'"),
         (("-log-level=LOUD",), "-log-level: "),
+        (("stat",), "no such command 'stat'; did you mean 'status'?"),
+        (("token",), "ngrokd token needs a word behind it: add, list, revoke, rotate, set; see ngrokd token -help"),
+        (("token", "ad"), "no such command 'ad'; did you mean 'add'?"),
+        (("token", "add", "x", "--expire=3d"), "unknown flag -expire; did you mean -expires?"),
+        (("status", "-stateDir=/x"), "unknown flag -stateDir behind status; flags of the server stand in front: "),
+        (("kick",), "missing argument 'WHO'; see ngrokd kick -help"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(
@@ -120,9 +126,17 @@ def test_help_shows_every_flag_with_one_dash(
     assert served == []
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("version") == 0
+@pytest.mark.parametrize("word", ["version", "-version", "--version"])
+def test_version(word: str, served: list[Settings], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(word) == 0
     assert capsys.readouterr().out.startswith("ngrokd ")
+    assert served == []
+
+
+def test_help_is_a_command_too(served: list[Settings], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("help") == 0
+    assert capsys.readouterr().out.startswith("Usage: ngrokd [OPTIONS]")
+    assert served == []
 
 
 def test_commands_find_the_settings(monkeypatch: pytest.MonkeyPatch, served: list[Settings]) -> None:

@@ -93,6 +93,28 @@ def test_errors_name_the_flag(field: str, text: str, flag: str) -> None:
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        ("grace", "-1", "must be 0 or more"),
+        ("grace", "3601", "must be 3600 or less"),
+        ("grace", "soon", "must be a number"),
+        ("visitor_rate", "nan", "must be a number"),
+        ("max_visitors", "many", "must be a whole number"),
+        ("max_visitors", "1.5", "must be a whole number"),
+        ("max_visitors", "9" * 5000, "must be a whole number"),
+        ("open", "perhaps", "must be true or false"),
+        ("log_format", "xml", "must be auto, console or json"),
+        ("tcp_ports", "3000-2000", "must have the lower port first, like 2000-2999"),
+        ("tcp_ports", "80-90", "must lie within 1024-65535"),
+    ],
+)
+def test_errors_say_what_is_wanted_in_our_words(field: str, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_from({field: text})
+    assert caught.value.message.endswith(f": {said}")
+
+
 def test_one_half_of_a_pair_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"^-tlsKey is given without -tlsCrt"):
         settings_from({"tls_key": "/k"})
