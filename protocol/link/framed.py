@@ -16,8 +16,8 @@ from protocol.link.reactor import Reactor
 from protocol.link.stream import PortStream
 from protocol.messages import Message
 
-READ_BYTES: Final = 16 * 1024  # one TLS record
-READS_PER_TURN: Final = 3  # then the answers to what came go out, and the others have their turn
+READ_BYTES: Final = 4 * 1024
+READS_PER_TURN: Final = 2  # 230 of the smallest messages, 2 ms; then their answers go out, and the others have their turn
 
 
 class FramedLink:
