@@ -216,3 +216,14 @@ def test_it_spins_only_in_a_dialogue(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < spun <= epoll.SPIN_SECONDS / 0.00001
     reactor._look()
     assert yields == spun
+
+
+async def test_in_a_crowd_trio_has_its_turn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting inside is for few visitors: after a turn of many events nothing is waited for."""
+    reactor = EpollReactor()
+    reactor._epoll.close()
+    scripted = ScriptedSet()
+    monkeypatch.setattr(reactor, "_epoll", scripted)
+    for count, waits in ((1, True), (epoll.CROWD, False), (epoll.CROWD - 1, True)):
+        reactor._turn([(-1, READABLE)] * count)
+        assert bool(reactor._look()) is waits
