@@ -131,14 +131,19 @@ class HttpTap:
             self._on_closed()
         self._mark(CLOSED, reason)
 
+    @property
+    def _seen(self) -> bool:
+        """Whether what comes may belong to something that was copied."""
+        return not self._away and (self.talk is not None or bool(self._items))
+
     def _look(self, data: memoryview) -> bool:
         """At the beginning of an exchange, or what looks like one: whether to copy it."""
         lane = self.lane
         if self._dead:
             return False
         if lane.full:
-            if self._steady:
-                return True
+            if self._steady or (self._seen and _REQUEST.match(data) is None):
+                return True  # what is under way goes on
             lane.missed += 1
             self._intake.store.counts.missed += 1
             if not self._away:
@@ -152,7 +157,7 @@ class HttpTap:
 
     def _mark(self, kind: int, value: str | None) -> None:
         """Few and small: outside the budget. None of it matters while nothing was copied that it could belong to."""
-        if self._away or (self.talk is None and not self._items):
+        if not self._seen:
             return
         self._items.append((kind, self._clock(), value))
         if len(self._items) == 1:

@@ -130,3 +130,21 @@ def test_a_gap_that_grows_queues_its_tap_once() -> None:
     assert "1 ready" in repr(bench.intake)
     assert bench.exchanges()[0].answer is not None
     assert "0 ready" in repr(bench.intake)
+
+
+def test_while_full_an_exchange_under_way_is_seen_to_its_end() -> None:
+    """Its visitor may speak again after the upstream did: a body that was waited with, one after an early answer."""
+    bench = Bench()
+    tap = bench.tap()
+    tap.up(memoryview(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 8\r\n\r\n"))
+    bench.intake.lane("test").full = True
+    tap.down(memoryview(b"HTTP/1.1 100 Continue\r\n\r\n"))
+    tap.up(memoryview(b"body"))
+    tap.down(OK)
+    tap.up(memoryview(b"rest"))
+    tap.up_ended()
+    tap.down_ended()
+    tap.closed(None)
+    (exchange,) = bench.exchanges()
+    assert (exchange.state, exchange.request.body.read(), exchange.request.whole) == ("done", b"bodyrest", True)
+    assert bench.store.counts.missed == 0
