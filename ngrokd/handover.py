@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import trio
 
+from ngrokd.local import next_caller
 from protocol.errors import Blame, Fault
 
 SOCKET: Final = "handover.sock"
@@ -33,7 +34,6 @@ BATCH: Final = 100  # sockets in one message; the kernel takes 253 (unix(7))
 MESSAGE_CAP: Final = 4 << 20
 PATIENCE: Final = 60.0  # seconds that a successor has to get ready
 ANSWER: Final = 10.0  # seconds for a predecessor to answer
-TRY_EVERY: Final = 0.5  # seconds, where nobody can be taken in
 
 HEADER: Final = struct.Struct("<I")
 _CREDENTIALS: Final = struct.Struct("iii")
@@ -121,12 +121,7 @@ async def serve_handover(
         task_status.started()
         done = False
         while not done:
-            try:
-                peer, _ = await sock.accept()
-            except OSError:
-                await trio.sleep(TRY_EVERY)  # out of descriptors for now, which is no reason to be irreplaceable
-                continue
-            with peer:
+            with await next_caller(sock) as peer:
                 if same_user(peer):
                     done = await _hand_over(peer, path, estate, release)
 

@@ -24,6 +24,7 @@ REQUEST_CAP: Final = 64 << 10
 DEADLINE: Final = 30.0  # seconds for one request; a backup of a large state takes some
 CALLERS: Final = 16  # at the same time; more wait
 BACKLOG: Final = 1024  # a unix socket refuses at once when it is full, instead of waiting as tcp does
+ACCEPT_AGAIN: Final = 0.5  # seconds, where no caller can be taken in
 LONGEST_PATH: Final = 100  # bytes; the kernel takes 108 (unix(7))
 
 Handler = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
@@ -59,10 +60,22 @@ async def serve_local(
                 task_status.started()
                 while True:
                     await room.acquire()
-                    caller, _ = await sock.accept()
+                    caller = await next_caller(sock)
                     nursery.start_soon(_serve, trio.SocketStream(caller), handler, room)
         finally:
             _remove(path)
+
+
+async def next_caller(sock: trio.socket.SocketType) -> trio.socket.SocketType:
+    """Who has connected to `sock`. Without a descriptor for it callers wait: that must end neither the server nor its being
+    reachable."""
+    while True:
+        try:
+            caller, _ = await sock.accept()
+        except OSError:
+            await trio.sleep(ACCEPT_AGAIN)
+        else:
+            return caller
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 from pathlib import Path
@@ -110,31 +109,3 @@ async def test_a_predecessor_that_dies_is_a_fault(tmp_path: Path, monkeypatch: p
         with pytest.raises(Fault) as caught:
             await inherit(tmp_path)
     assert caught.value.code == "no_handover"
-
-
-async def test_who_was_out_of_descriptors_once_can_be_replaced_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handover, "TRY_EVERY", 0.01)
-    with trio.socket.socket() as any_socket:
-        kind = type(any_socket)
-    accept, calls = kind.accept, 0
-
-    async def fail(sock: trio.socket.SocketType) -> tuple[trio.socket.SocketType, object]:
-        nonlocal calls
-        calls += 1
-        if calls < 3:
-            raise OSError(errno.EMFILE, "too many open files")
-        return await accept(sock)
-
-    monkeypatch.setattr(kind, "accept", fail)
-    server = Predecessor(tmp_path)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(server.run)
-        with trio.fail_after(5):
-            inheritance = await inherit(tmp_path)
-        assert inheritance is not None
-        await inheritance.claim()
-        await inheritance.aclose()
-    assert server.released == 1
-    server.close()

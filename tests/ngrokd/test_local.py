@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -99,3 +100,22 @@ async def test_a_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(Fault) as caught:
             await ask(tmp_path / SOCKET, "x", {})
     assert caught.value.code == "no_answer"
+
+
+async def test_callers_wait_while_there_is_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "ACCEPT_AGAIN", 0.01)
+    with trio.socket.socket() as any_socket:
+        kind = type(any_socket)
+    accept, calls = kind.accept, 0
+
+    async def fail(sock: trio.socket.SocketType) -> tuple[trio.socket.SocketType, object]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise OSError(errno.EMFILE, "too many open files")
+        return await accept(sock)
+
+    monkeypatch.setattr(kind, "accept", fail)
+    path = tmp_path / SOCKET
+    async with serving(path):
+        assert await ask(path, "x", {}) == {"word": "x"}
