@@ -95,7 +95,15 @@ class Arrivals:
         self, sock: socket.socket, address: Address, edge: HttpEdge, *, source: Hashable, context: ssl.SSLContext | None
     ) -> None:
         """A visitor that has entered as `source`, until the reactor has it: a trusted proxy's header, then (with a context)
-        TLS."""
+        TLS. A failure, ours too, ends this visitor alone."""
+        try:
+            await self._receive(sock, address, edge, source, context)
+        except Exception:  # noqa: BLE001 - told here; the others go on
+            self._log.exception("a visitor was lost to a defect of the server")
+
+    async def _receive(
+        self, sock: socket.socket, address: Address, edge: HttpEdge, source: Hashable, context: ssl.SSLContext | None
+    ) -> None:
         port: PlainPort | TlsPort | None = None
         done = False
         try:

@@ -118,7 +118,7 @@ async def serve_passed(
             while True:
                 await trio.lowlevel.wait_readable(sock)
                 try:
-                    nursery.start_soon(_take, sock.accept()[0], edges)
+                    nursery.start_soon(_take, sock.accept()[0], edges, log)
                 except BlockingIOError:
                     pass  # it has gone
                 except OSError:
@@ -132,8 +132,8 @@ def _bind(sock: socket.socket, path: Path) -> None:
     sock.listen(BACKLOG)
 
 
-async def _take(sock: socket.socket, edges: Edges) -> None:
-    """One visitor, from its description to its edge."""
+async def _take(sock: socket.socket, edges: Edges, log: Log) -> None:
+    """One visitor, from its description to its edge. A failure, ours too, ends this visitor alone."""
     sock.setblocking(False)
     taken = False
     try:
@@ -142,6 +142,8 @@ async def _take(sock: socket.socket, edges: Edges) -> None:
                 taken = _serve(sock, await _read_description(sock), edges)
     except (OSError, ValueError, KeyError, TypeError, PortBroken):
         pass  # nobody of ours
+    except Exception:
+        log.exception("a visitor was lost to a defect of the server")
     finally:
         if not taken:
             sock.close()

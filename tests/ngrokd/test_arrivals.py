@@ -206,3 +206,27 @@ async def test_a_malformed_one_is_closed(header: bytes) -> None:
         await stream.send_all(header + REQUEST)
         assert await everything(stream) == b""
         assert here.addresses == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_defect_costs_one_visitor(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with edges(scheme, trusted=HERE) as e:
+        with structlog.testing.capture_logs() as lines:
+
+            def fail(*_: object) -> None:
+                raise RuntimeError("a defect")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(arrivals, "decode", fail)
+                visitor = await e.visit()
+                await visitor.send_all(encode(1, ("203.0.113.7", 1)))
+                with pytest.raises(trio.BrokenResourceError):
+                    await visitor.receive_some()
+            await e.counted(0)
+        assert [line["event"] for line in lines if line["log_level"] == "error"] == [
+            "a visitor was lost to a defect of the server"
+        ]
+        again = await e.visit()
+        await e.counted(1)
+        await again.aclose()
+        await e.counted(0)

@@ -206,3 +206,21 @@ async def test_who_waits_for_an_agent_that_goes_over_is_passed_on(tmp_path: Path
         await read_until(stream, b"0123456789")
         await stream.send_all(OK + b"ok")
         assert (await read_to_end(visitor)).endswith(b"ok")
+
+
+async def test_a_defect_costs_one_visitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    async with pair(tmp_path) as p:
+        await p.serve()
+        with capture_logs() as lines, monkeypatch.context() as patch:
+            patch.setattr(p.new.edge, "serve", fail)
+            lost = p.old.visitor()
+            await lost.send_all(HEAD + b"0123456789")
+            with contextlib.suppress(trio.BrokenResourceError):
+                assert await read_to_end(lost) == b""
+        assert "a visitor was lost to a defect of the server" in [line["event"] for line in lines]
+        visitor = p.old.visitor()
+        await visitor.send_all(HEAD + b"0123456789")
+        await read_until(await p.new.stream(), b"0123456789")
