@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import resource
 import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,8 @@ EXPIRES_SOON: Final = timedelta(days=14)
 OLDEST: Final = 1_767_225_600.0  # 2026: an earlier clock was never set
 FUTURE: Final = 120.0  # seconds that a file of ours may lie ahead of the clock
 DNS_SLOW: Final = 2.0  # seconds
+ASKING: Final = 2.0  # seconds for the running server's answer
+MAX_ANSWER: Final = 1 << 20  # bytes of it: numbers, no lists
 
 State = Literal["ok", "warn", "fail"]
 
@@ -56,7 +59,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield Finding("configuration", "ok", f"{settings.config} makes sense")
     path = settings.state_dir or default_directory(os.environ, root=os.geteuid() == 0)
     yield from _guard("state", lambda: _state(path))
-    running = _runs(path)
+    running = _listeners(path)
     for name, address in (
         ("http", settings.http_addr), ("https", settings.https_addr), ("tunnel", settings.tunnel_addr),
         ("admin", settings.admin_addr),
@@ -102,19 +105,26 @@ def _state(path: Path) -> Iterator[Finding]:
         yield Finding("state", "ok", f"{path} can be written, {free >> 20} MiB free")
 
 
-def _runs(path: Path) -> bool:
-    """Whether a server uses this state directory now."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+def _listeners(path: Path) -> Mapping[str, Sequence[str]]:
+    """What the server that uses this state directory now listens at, by name; nothing when there is none."""
+    answer = b""
+    with contextlib.suppress(OSError, ValueError, LookupError), socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(ASKING)
         sock.connect(str(path / SOCKET))
-        return True
-    return False
+        sock.sendall(b'{"do": "status", "with": {}}\n')
+        while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER and (data := sock.recv(1 << 16)):
+            answer += data
+        found = json.loads(answer)["ok"]["listeners"]
+        return {str(name): [str(place) for place in places] for name, places in found.items()}
+    return {}
 
 
-def _port(name: str, address: HostPort, running: bool) -> Finding:
+def _port(name: str, address: HostPort, running: Mapping[str, Sequence[str]]) -> Finding:
     try:
         bind(address.host, address.port).close()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and running:
+        ours = any(place.rpartition(":")[2] == str(address.port) for place in running.get(name, ()))
+        if error.errno == errno.EADDRINUSE and ours:
             return Finding(name, "ok", f"{address} is in use by the ngrokd that runs")
         fault = cannot_listen(error, address, f"{name}Addr")
         return Finding(name, "fail", fault.message, fault.hint)

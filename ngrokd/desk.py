@@ -39,6 +39,8 @@ KEPT_FILES: Final = (
     certs.KEY,
 )  # without the key pins are worthless
 
+PART: Final = ".part"  # ends the name of an archive that is being written
+
 Json = dict[str, Any]
 
 
@@ -72,7 +74,9 @@ class Desk:
     async def _token_add(self, given: Mapping[str, Any]) -> Json:
         lifetime = given.get("expires")
         record, text = await self.ledger.add_token(
-            _text(given, "name"), scope_from(given), None if lifetime is None else parse_lifetime(str(lifetime))
+            _text(given, "name"),
+            scope_from(given),
+            None if lifetime is None else _named("expires", parse_lifetime, str(lifetime)),
         )
         return self._told(record) | {"token": text.reveal(), "server": self.server}
 
@@ -143,8 +147,13 @@ class Desk:
             await self.ledger.store.backup(copy)
             size = await trio.to_thread.run_sync(_pack, self.state, copy, target)
         except OSError as error:
-            where = error.filename or target
-            raise Fault("backup_failed", f"{where}: {error.strerror or error}", blame=Blame.OPERATOR) from error
+            asked = str(error.filename or target).endswith(PART)
+            raise Fault(
+                "backup_failed",
+                f"{target if asked else error.filename or target}: {error.strerror or error}",
+                blame=Blame.OPERATOR,
+                hint="name a file in a directory that the server's user may write",
+            ) from error
         finally:
             copy.unlink(missing_ok=True)
         return {"file": str(target), "bytes": size}
@@ -152,7 +161,7 @@ class Desk:
 
 def _pack(state: StateDirectory, copy: Path, target: Path) -> int:
     """Write the archive beside `target`, sync, rename. Blocks; raises OSError."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    beside = target.with_name(f".{target.name}.{os.getpid()}{PART}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -182,7 +191,7 @@ def scope_from(given: Mapping[str, Any]) -> Scope:
 
     def value(key: str, parse: Callable[[Any], Any], otherwise: Any = None) -> Any:
         found = given.get(key)
-        return otherwise if found is None else parse(found)
+        return otherwise if found is None else _named(key, parse, found)
 
     return Scope(
         allow_hosts=value("allow_host", parse_hosts, ()),
@@ -193,6 +202,14 @@ def scope_from(given: Mapping[str, Any]) -> Scope:
         max_requests=value("max_requests", parse_rate),
         max_bandwidth=value("max_bandwidth", parse_bandwidth),
     )
+
+
+def _named(key: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    """What `parse` makes of it; its Fault gets the name of the argument."""
+    try:
+        return parse(value)
+    except Fault as fault:
+        raise Fault(fault.code, f"{key}: {fault.message}", blame=fault.blame, hint=fault.hint) from fault
 
 
 def _text(given: Mapping[str, Any], key: str) -> str:

@@ -199,7 +199,7 @@ def parse_lifetime(text: str) -> float:
     """`30d`, `12h`: seconds. Raises Fault `bad_argument`."""
     match = _SPAN.fullmatch(text.strip())
     if match is None or not int(match.group(1)):
-        _bad("a lifetime is written like 30d, 12h or 2w")
+        _bad("a time is written like 30d, 12h or 2w")
     return float(int(match.group(1)) * _SECONDS[match.group(2).lower()])
 
 

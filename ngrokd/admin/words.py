@@ -69,9 +69,13 @@ class Words:
         """End every session that `who` means: an id, the beginning of a client id, an address, a token, or a URL."""
         seconds, ban = ban_wish(dict(given))
         who = _text(given, "who")
-        found = [row for row in self._operator.sessions() if means(who, row)]
+        domain = self._operator.house.domain
+        found = [row for row in self._operator.sessions() if means(who, row) or means(f"{who}.{domain}", row)]
         if not found:
-            raise Fault("no_such_session", f"no session is, comes from or has {who}")
+            raise Fault(
+                "no_such_session", f"no session has the id, name, URL, token id or address {who!r}",
+                hint="see: ngrokd sessions",
+            )  # fmt: skip
         return [self._operator.kick(row["id"], seconds, ban, by=BY) for row in found]
 
 

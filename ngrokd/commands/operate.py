@@ -152,13 +152,17 @@ def show_sessions(rows: list[Row], now: float) -> str:
                 " ".join(filter(None, (row["agent"]["version"], row["agent"]["os"]))),
                 row["dialect"],
                 span(now - row["since"]),
-                f"{row['links']['count']} {row['links']['kind']}",
+                _links(row["links"]["count"], row["links"]["kind"]),
                 str(row["live"]),
                 ", ".join(row["tunnels"]) or "none",
             )
             for row in rows
         ],
     )
+
+
+def _links(count: int, kind: str) -> str:
+    return f"{count} {kind.removesuffix('s') if count == 1 else kind}"
 
 
 def show_tunnels(rows: list[Row]) -> str:

@@ -72,7 +72,7 @@ def name_in_use(name: str) -> Fault:
 
 
 def no_such_token() -> Fault:
-    return Fault("no_such_token", "there is no such token", blame=Blame.OPERATOR)
+    return Fault("no_such_token", "there is no such token", blame=Blame.OPERATOR, hint="see: ngrokd token list")
 
 
 def already_reserved(name: Name) -> Fault:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,13 +49,42 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         (finding,) = found(tmp_path, http_addr=f"127.0.0.1:{port}")["http"]
         assert finding.state == "fail"
         assert "-httpAddr" in finding.hint
-        state = tmp_path / "state"
-        state.mkdir()
-        with socket.socket(socket.AF_UNIX) as control:
-            control.bind(str(state / SOCKET))
-            control.listen()
-            (finding,) = found(tmp_path, http_addr=f"127.0.0.1:{port}")["http"]
-            assert finding.state == "ok"
+
+
+@contextmanager
+def running(state: Path, answer: bytes) -> Iterator[None]:
+    """A server with this state directory, which answers one question."""
+
+    def serve() -> None:
+        with control.accept()[0] as sock:
+            assert json.loads(sock.makefile().readline())["do"] == "status"
+            sock.sendall(answer)
+
+    state.mkdir(exist_ok=True)
+    (state / SOCKET).unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(state / SOCKET))
+        control.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join(10)
+
+
+def test_a_port_that_the_running_server_has(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        place = f"127.0.0.1:{sock.getsockname()[1]}"
+        with running(tmp_path / "state", json.dumps({"ok": {"listeners": {"http": [place]}}}).encode() + b"\n"):
+            (finding,) = found(tmp_path, http_addr=place)["http"]
+        assert finding == Finding("http", "ok", f"{place} is in use by the ngrokd that runs")
+
+
+@pytest.mark.parametrize("answer", [b'{"ok": {"listeners": {"http": ["127.0.0.1:1"], "https": []}}}\n', b"x\n", b""])
+def test_a_port_that_is_not_the_running_server_s(tmp_path: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock, running(tmp_path / "state", answer):
+        (finding,) = found(tmp_path, http_addr=f"127.0.0.1:{sock.getsockname()[1]}")["http"]
+    assert finding.state == "fail"
+    assert "another program" in finding.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

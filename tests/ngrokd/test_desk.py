@@ -83,8 +83,10 @@ async def test_a_backup_holds_the_store_and_the_keys(desk: Desk, tmp_path: Path)
 
 @pytest.mark.parametrize("file", ["relative.tar", "", "/no/such/directory/copy.tar"])
 async def test_a_backup_that_can_t_be(desk: Desk, file: str) -> None:
-    with pytest.raises(Fault):
+    with pytest.raises(Fault) as caught:
         await desk.carry_out("backup", {"file": file})
+    if file.startswith("/"):
+        assert caught.value.message == f"{file}: No such file or directory"
     assert not [path.name for path in desk.state.path.iterdir() if "copy" in path.name]
 
 
