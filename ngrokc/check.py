@@ -6,7 +6,8 @@ and ended again without asking for a tunnel. What comes after a failed step is n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -73,7 +74,7 @@ async def _timed(step: str, look: Callable[[], Awaitable[Finding]]) -> Finding:
 
 HINTS: Final = {
     "unresolved": "check server_addr (or -server), and this machine's DNS",
-    "refused": "is ngrokd running there, and on that port? for a service: is it running?",
+    "refused": "is ngrokd running there, and on that port?",
     "dial_timeout": "is there a firewall between? ngrokd's tunnel port (4443) must be open",
     "unreachable": "is this machine online?",
     "link_lost": "is that the tunnel port of an ngrokd, and not its http port?",
@@ -81,6 +82,29 @@ HINTS: Final = {
     "bad_token": "ask the server's operator for a token: ngrokd token add NAME",
     "tls": "is that the tunnel port of an ngrokd, and not its http port?",
 }
+
+
+SERVICE_HINTS: Final = {
+    "unresolved": "check the tunnel's address, and this machine's DNS",
+    "refused": "start the service, or correct the port",
+    "dial_timeout": "is it there, and no firewall between?",
+    "unreachable": "check the tunnel's address",
+}
+PROXY_HINTS: Final = {
+    "unresolved": "check http_proxy, in the configuration and in the environment",
+    "refused": "is the proxy running there, and on that port?",
+    "dial_timeout": "is it there, and no firewall between?",
+}
+
+
+@contextmanager
+def _naming(place: object, hints: Mapping[str, str]) -> Iterator[None]:
+    """A fault in the block gets the place it is about, and a hint that fits it."""
+    try:
+        yield
+    except Fault as fault:
+        hint = fault.hint or hints.get(fault.code, "")
+        raise Fault(fault.code, f"{place}: {fault.message}", blame=fault.blame, hint=hint) from fault
 
 
 def _configuration(plan: Plan) -> Finding:
@@ -102,7 +126,8 @@ async def _resolve(plan: Plan) -> Finding:
 
 async def _reach(plan: Plan) -> Finding:
     if plan.proxy is not None:
-        port = await dial_tcp(plan.proxy.host, plan.proxy.port, timeout=TIMEOUT)
+        with _naming(f"the proxy {plan.proxy}", PROXY_HINTS):
+            port = await dial_tcp(plan.proxy.host, plan.proxy.port, timeout=TIMEOUT)
         port.close()
         return Finding("reach", "ok", f"the proxy {plan.proxy} answers")
     port = await dial_tcp(plan.server.host, plan.server.port, timeout=TIMEOUT)
@@ -152,7 +177,8 @@ def _shared(plan: Plan, tls: ClientTls, reactor: Reactor) -> Shared:
 
 
 async def _service(upstream: Upstream) -> Finding:
-    port = await dial_upstream(upstream, timeout=TIMEOUT)
+    with _naming(upstream, SERVICE_HINTS):
+        port = await dial_upstream(upstream, timeout=TIMEOUT)
     port.close()
     return Finding("service", "ok", f"{upstream} answers")
 

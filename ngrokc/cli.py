@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ngrokc.flags import Request, understand, usage
+from ngrokc.flags import SWITCHES, VALUED, Request, understand, usage
 from ngrokc.plan import Plan, make_plan, read_config
 from ngrokc.version import VERSION
+from ngrokc.yaml_nodes import did_you_mean
 from protocol.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -150,8 +151,13 @@ def _complain(message: str, hint: str) -> None:
 
 def _in_our_words(error: click.UsageError) -> str:
     """Click's sentence in our style: one dash, lower case, no full stop."""
-    text = error.format_message().replace("--", "-").rstrip(".")
-    text = text.replace("'", "") if text.startswith(("No such option", "Option")) else text
+    if isinstance(error, click.NoSuchOption):
+        name = "-" + error.option_name.lstrip("-")
+        guess = did_you_mean(name, [f"-{known}" for known in (*VALUED, *SWITCHES)])
+        return f"unknown flag {name}; {guess or 'all of them: ngrokc help'}"
+    text = error.format_message().replace("--", "-").partition(". Recognized values")[0].rstrip(".")
+    text = text.replace("is not a valid boolean", "is neither true nor false")
+    text = text.replace("'", "") if text.startswith("Option") else text
     return text[:1].lower() + text[1:]
 
 

@@ -36,6 +36,8 @@ def write_event(log: Log, event: Event) -> None:
         getattr(log, event.level)(event.message)
         return
     facts = {field.name: getattr(event, field.name) for field in fields(event)}  # asdict copies deeply, 40 us
+    if isinstance(event, StateChanged):  # a state without a reason needs no words about that
+        facts = {key: value for key, value in facts.items() if value not in ("", None)}
     name = _NAMES[type(event).__name__]
     if isinstance(event, SessionStarted):
         facts["client_id"] = f"{event.client_id[:8]}..."  # towards a 1.7 server the whole of it is a key to the session

@@ -91,6 +91,8 @@ def understand(words: Sequence[str]) -> Request:
     bare = {f"--{name}" for name in SWITCHES}
     plain = [f"{word}=true" if word in bare else word for word in plain]  # behind a command they have no value yet
     context = _command().make_context("ngrokc", plain, allow_interspersed_args=True)
+    if context.params["version"]:
+        return Request("version")
     given = {
         name: str(context.params[_parameter(name)])
         for name in (*VALUED, *SWITCHES)
@@ -144,6 +146,6 @@ def _parameter(name: str) -> str:
 def _command() -> click.Command:
     options: list[click.Parameter] = [click.Option([f"--{name}", _parameter(name)], default=None) for name in VALUED]
     options += [click.Option([f"--{name}", _parameter(name)], default=None, type=bool) for name in SWITCHES]
-    options.append(click.Option(["--help", "help"], is_flag=True))
+    options += [click.Option([f"--{name}", name], is_flag=True) for name in ("help", "version")]
     options.append(click.Argument(["words"], nargs=-1))
     return click.Command("ngrokc", params=options, add_help_option=False)

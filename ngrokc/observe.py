@@ -53,7 +53,8 @@ async def serve_inspector(inspector: Inspector, agent: AgentLike, tell: Callable
             if tell is not None:
                 tell(f"inspector {inspector.login_url}")
             else:
-                agent.events.publish(Notice("info", f"inspector at {url}"))
+                token = inspector.settings.token_file
+                agent.events.publish(Notice("info", f"inspector at {url}/?token=..., the token is in {token}"))
     except* OSError as group:
         error = group.exceptions[0]
         reason = getattr(error, "strerror", None) or str(error)

@@ -136,7 +136,13 @@ def _options(request: Request, config: Config) -> TunnelOptions:
 
 def _in_flag_words(text: str) -> str:
     """Faults of a tunnel speak of the file's keys; on the command line they have other names."""
-    for key, flag in (("remote_port", "-remotePort"), ("auth must", "-httpauth must"), ("auth,", "-httpauth,")):
+    for key, flag in (
+        ("remote_port", "-remotePort"),
+        ("auth must", "-httpauth must"),
+        ("auth,", "-httpauth,"),
+        ("subdomain:", "-subdomain:"),
+        ("hostname:", "-hostname:"),
+    ):
         text = text.replace(key, flag)
     return text
 

@@ -21,7 +21,7 @@ from ngrokc.routes import Route, Routes
 from ngrokc.tunnels import Answer, Asked, TunnelBook, WantedTunnel
 from ngrokc.version import VERSION
 from protocol import messages
-from protocol.errors import Blame, Fault, LinkError, RefusedError
+from protocol.errors import Blame, Fault, LinkError, RefusedError, WireError
 from protocol.frames import FRAME_CAP
 from protocol.link.dial import ServerDialer
 from protocol.link.framed import FramedLink
@@ -80,6 +80,13 @@ async def log_in(shared: Shared) -> Login:
             answer = await _authenticate(shared, link, order)
             return Login(link, order, answer)
         raise LinkError("login_timeout", f"the server did not answer the login within {LOGIN_TIMEOUT:g} s")
+    except WireError as error:
+        port.close()
+        raise LinkError(
+            error.code,
+            f"what answers there does not speak ngrok's protocol ({error.message})",
+            hint="is that the tunnel port of an ngrokd, and not its https port?",
+        ) from error
     except BaseException:
         port.close()
         raise

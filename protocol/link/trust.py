@@ -90,7 +90,8 @@ class ClientTls:
         try:
             context = ssl.create_default_context(cafile=self._ca or None)
         except (OSError, ssl.SSLError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a PEM certificate"
+            bad = isinstance(error, ssl.SSLError) or not error.strerror
+            reason = "it holds no certificate in PEM form" if bad else error.strerror
             raise ConfigError(
                 f"the CA file {self._ca} can't be used: {reason}", hint="name a PEM file with -ca"
             ) from error

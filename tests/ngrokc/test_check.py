@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,11 +30,15 @@ async def steps(made: Plan) -> dict[str, Finding]:
         return {finding.step: finding async for finding in findings(made)}
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[NativeServer]:
+def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
-    made = NativeServer(context)
+    return context
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[NativeServer]:
+    made = NativeServer(server_context())
     async with trio.open_nursery() as nursery:
         await nursery.start(made.serve)
         yield made
@@ -65,7 +70,9 @@ async def test_nobody_listens(server: NativeServer, tmp_path: Path) -> None:
         found = await steps(plan(tmp_path / "a.yml", closed, closed))
     assert [*found] == ["config", "dns", "reach", "service web"]
     assert found["reach"].state == found["service web"].state == "fail"
-    assert "running" in found["reach"].hint
+    assert found["reach"].hint == "is ngrokd running there, and on that port?"
+    assert found["service web"].text == f"127.0.0.1:{closed}: nothing listens there"
+    assert found["service web"].hint == "start the service, or correct the port"
 
 
 async def test_a_port_that_speaks_something_else(tmp_path: Path) -> None:
@@ -81,6 +88,25 @@ async def test_a_port_that_speaks_something_else(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
     assert found["login"].state == "fail"
     assert "tunnel port" in found["login"].hint
+
+
+async def test_a_tls_port_that_speaks_something_else(tmp_path: Path) -> None:
+    async def shout(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # the agent has seen enough
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await stream.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(
+            lambda task_status: trio.serve_ssl_over_tcp(
+                shout, 0, server_context(), host="127.0.0.1", task_status=task_status
+            )
+        )
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        found = await steps(plan(tmp_path / "a.yml", port, port))
+        nursery.cancel_scope.cancel()
+    assert "does not speak ngrok's protocol" in found["login"].text
+    assert found["login"].hint == "is that the tunnel port of an ngrokd, and not its https port?"
 
 
 def test_lines() -> None:

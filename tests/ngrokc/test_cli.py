@@ -19,6 +19,8 @@ def test_help_version_list(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.startswith("Usage: ngrokc")
     assert run(["version"]) == 0
     assert capsys.readouterr().out == "0.1.0\n"
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == "0.1.0\n"
     assert run(["list"]) == 0
     assert capsys.readouterr().out == ""
     (home / ".ngrok").write_text("tunnels: {a: {proto: {http: 1}}, b: {proto: {tcp: 2}}}")
@@ -30,7 +32,11 @@ def test_help_version_list(home: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("line", "text"),
     [
         ([], "ngrokc: a port or a command is missing"),
-        (["-subdomian=x", "80"], "ngrokc: no such option -subdomian. Did you mean -subdomain?"),
+        (["-subdomian=x", "80"], "ngrokc: unknown flag -subdomian; did you mean '-subdomain'?\n"),
+        (["-verbose", "80"], "ngrokc: unknown flag -verbose; all of them: ngrokc help\n"),
+        (["-json=maybe", "80"], "ngrokc: invalid value for '-json': 'maybe' is neither true nor false\n"),
+        (["-server"], "ngrokc: option -server requires an argument\n"),
+        (["-server=h", "-subdomain=a b", "80"], "ngrokc: -subdomain: a host name has"),
         (["80"], "ngrokc: no server was named\n  hint: add -server=HOST"),
         (["-server=h", "-log=/nonexistent/dir/log", "80"], "/nonexistent/dir/log: the log can't be opened"),
     ],

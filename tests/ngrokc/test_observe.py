@@ -51,6 +51,22 @@ async def test_served_with_a_private_token_file(home: Path) -> None:
     assert list((home / "ngrokc").iterdir()) == []
 
 
+async def test_without_a_terminal_the_log_says_where_the_token_is(home: Path) -> None:
+    inspector = make_inspector(plan("-inspectAddr=127.0.0.1:0", "80"))
+    assert inspector is not None
+    agent = FakeAgent()
+    with agent.events.subscribe() as events:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_inspector, inspector, agent, None)
+            with trio.fail_after(10):
+                event = await anext(events)
+            assert isinstance(event, Notice)
+            (file,) = (home / "ngrokc").iterdir()
+            assert event.message.endswith(f"/?token=..., the token is in {file}")
+            assert file.read_text().strip() not in event.message
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_taken_address_is_told_and_costs_nothing_else() -> None:
     taken = listen("127.0.0.1", 0)
     taken.listen()

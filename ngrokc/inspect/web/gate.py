@@ -32,7 +32,10 @@ HEADERS: Final = MappingProxyType({  # nothing here is sent by a form
 WELCOME: Final = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/"><title>ngrokc</title>'
 )
-NO_TOKEN: Final = "Open the address that ngrokc shows in its terminal: it contains the token for this page.\n"  # noqa: S105
+NO_TOKEN: Final = (
+    "Open the address that ngrokc shows in its terminal: it contains the token for this page. "  # noqa: S105 - no secret
+    "Without a terminal: its log names the token's file.\n"
+)
 
 
 class Gate:

@@ -84,3 +84,10 @@ def test_no_exception_with_a_pin_or_ca(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(path))
     assert not ClientTls(loopback=True, pin="ab" * 32).excuse("127.0.0.1", "x")
     assert not ClientTls(loopback=True, ca=str(path)).excuse("127.0.0.1", "x")
+
+
+def test_a_file_without_a_certificate_is_told_in_plain_words(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("nothing of the kind\n")
+    with pytest.raises(ConfigError, match=r"notes.txt can't be used: it holds no certificate in PEM form$"):
+        ClientTls(ca=str(path))
