@@ -1,9 +1,6 @@
-"""TCP tunnels: one public port each, relayed byte for byte. In callbacks of the reactor, no task per visitor.
+"""TCP tunnels: one public port each. Ports are given out, bound, handed on; visitors are let in and handed to `tcp_visitor`.
 
-A visitor is accepted, a stream to the agent opened, and the relay joins them; half-close and resets pass through. The
-bytes a visitor sends go out as soon as there is a stream. With the `verdict` capability the agent's first bytes say
-whether it reached its upstream; they are taken off here, and a visitor whose upstream failed is reset, which is all
-that can be said in plain TCP. It must not know control links or HTTP.
+In callbacks of the reactor, no task per visitor. It must not know control links or HTTP.
 """
 
 from __future__ import annotations
@@ -12,34 +9,28 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from ngrokd.edge.crowd import Crowd
 from ngrokd.edge.tcp_header import HeaderWait
-from ngrokd.edge.verdict import take_verdict
+from ngrokd.edge.tcp_visitor import TcpVisitor
 from ngrokd.policy.addresses import AddressList, parse_address
 from ngrokd.settings import PortRange
-from protocol.address import client_addr
-from protocol.errors import Blame, Fault, WireError
+from protocol.errors import Blame, Fault
 from protocol.link.listener import OUT_OF, Listener, bind
-from protocol.link.logs import Log, log_fault
+from protocol.link.logs import Log
 from protocol.link.plain import PlainPort
-from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
-from protocol.link.relay import Relay, RelayEnd
-from protocol.messages import StartProxy
 from protocol.proxy_header import ProxyHeader
-from protocol.secret import new_request_id
 
 if TYPE_CHECKING:
     from ngrokd.tunnel import Tunnel
 
 QUIET: Final = range(10_000, 32_768)  # above the well-known services, below Linux's ephemeral ports
 RANDOM_TRIES: Final = 50  # of ports in a range; fails only when it is nearly full
-VERDICT_TIMEOUT: Final = 10.0  # seconds; an agent gives its own dial 5
 COMPLAIN_EVERY: Final = 1.0  # seconds between two lines about visitors that were not taken
 
 
@@ -73,7 +64,7 @@ class TcpEdge:
         self._arriving: dict[HeaderWait, str] = {}  # with the tunnel's id
         self._log = log
         self._listeners: dict[str, Listener] = {}
-        self._visitors: set[_Visitor] = set()
+        self._visitors: set[TcpVisitor] = set()
         self._crowd = crowd or Crowd()
         self._complained = float("-inf")
         self._inherited: dict[int, socket.socket] = {}
@@ -208,7 +199,7 @@ class TcpEdge:
         return True
 
     def _open(self, port: PlainPort, address: tuple[str, int], tunnel: Tunnel, source: Hashable) -> None:
-        visitor = _Visitor(self._reactor, port, tunnel, self._log, self._left)
+        visitor = TcpVisitor(self._reactor, port, tunnel, self._log, self._left)
         visitor.source = source
         self._visitors.add(visitor)
         visitor.open(address)
@@ -237,166 +228,10 @@ class TcpEdge:
         self._arriving[wait] = tunnel.id
         wait.start()
 
-    def _left(self, visitor: _Visitor) -> None:
+    def _left(self, visitor: TcpVisitor) -> None:
         if visitor in self._visitors:
             self._visitors.discard(visitor)
             self._crowd.leave(visitor.source)
-
-
-class _Visitor:
-    """One visitor of a tcp tunnel, from accept to the end of its relay."""
-
-    def __init__(
-        self, reactor: Reactor, port: PlainPort, tunnel: Tunnel, log: Log, left: Callable[[_Visitor], None]
-    ) -> None:
-        self._reactor = reactor
-        self._port = port
-        self._tunnel = tunnel
-        self._log = log
-        self._left = left
-        self._stream: Port | None = None
-        self._relay: Relay | None = None
-        self._verdict: bytes | None = None  # what has come of it, while it is waited for
-        self._early = 0  # bytes sent up before the verdict
-        self._ended_early = False
-        self._cancel = ignore
-        self._too_late = reactor.timer(self._no_verdict)
-        self.peer = ("", 0)
-        self.source: Hashable = None
-        """Whom it counts for in the crowd."""
-        tunnel.traffic.connections += 1
-        tunnel.traffic.live += 1
-
-    @property
-    def tunnel(self) -> Tunnel:
-        return self._tunnel
-
-    @property
-    def moved(self) -> tuple[int, int]:
-        up, down = self._relay.counts if self._relay is not None else (0, 0)
-        return up + self._early, down
-
-    def open(self, peer: tuple[str, int]) -> None:
-        tunnel = self._tunnel
-        self.peer = peer
-        native = bool(tunnel.session.caps)
-        start = StartProxy(
-            tunnel.url,
-            client_addr(*peer),
-            tunnel_id=tunnel.id if native else None,
-            conn_id=new_request_id() if native else None,
-            proto="tcp" if native else None,
-        )
-        self._cancel = tunnel.session.opener.open(start, self._opened)
-
-    def abort(self, reason: str) -> None:
-        if self._relay is not None:
-            self._relay.abort(reason)
-            return
-        self._cancel()
-        self._finish(reason)
-
-    def _opened(self, found: Port | Fault) -> None:
-        if isinstance(found, Fault):
-            log_fault(self._log, found, "a tcp visitor was turned away", url=self._tunnel.url)
-            self._finish(found.message)
-            return
-        self._stream = found
-        if "verdict" in self._tunnel.session.caps:
-            self._await_verdict(found)
-        else:
-            self._join(found)
-
-    # -- the verdict
-    def _await_verdict(self, stream: Port) -> None:
-        self._verdict = b""
-        self._too_late.set(VERDICT_TIMEOUT)
-        stream.on_readable = self._read_verdict
-        stream.on_writable = self._send_early
-        self._port.on_readable = self._send_early
-        self._send_early()
-        if self._verdict is not None:
-            self._read_verdict()
-
-    def _no_verdict(self) -> None:
-        self._finish(f"no verdict within {VERDICT_TIMEOUT:g} s")
-
-    def _send_early(self) -> None:
-        """The visitor's bytes and its end need not wait for the verdict: a service may say nothing before it has all."""
-        stream = self._stream
-        if stream is None or self._verdict is None or self._ended_early:
-            return
-        try:
-            while view := self._port.read():
-                size = len(view)
-                taken = stream.write(view)
-                self._early += taken
-                if taken < size:
-                    self._port.unread(view[taken:])
-                    return
-            if view is not None:
-                stream.end_writing()
-                self._ended_early = True
-        except PortBroken as error:
-            self._finish(str(error))
-
-    def _read_verdict(self) -> None:
-        stream = self._stream
-        if stream is None or self._verdict is None:
-            return
-        try:
-            while True:
-                view = stream.read()
-                if view is None:
-                    return
-                if not view:
-                    raise WireError("out_of_order", "the stream ended before its verdict")
-                self._verdict += view
-                found = take_verdict(self._verdict)
-                if found is not None:
-                    break
-        except (PortBroken, WireError) as error:
-            self._finish(str(error))
-            return
-        verdict, rest = found
-        self._verdict = None
-        self._too_late.end()
-        if verdict.code:
-            self._log.warning("the upstream of a tcp tunnel failed", url=self._tunnel.url, code=verdict.code)
-            self._finish(verdict.code)
-            return
-        stream.unread(rest)
-        self._join(stream)
-
-    # -- the relay
-    def _join(self, stream: Port) -> None:
-        relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
-        relay.expect_goodbye()
-        if self._ended_early:
-            relay.visitor_has_ended()
-        elif not self._tunnel.session.caps:
-            relay.hold_visitors_end()
-        relay.start()
-
-    def _ended(self, end: RelayEnd) -> None:
-        self._count(end.up + self._early, end.down)
-
-    def _finish(self, reason: str) -> None:
-        """Over before there was a relay."""
-        self._verdict = None
-        self._too_late.end()
-        if self._stream is not None:
-            self._stream.abort()
-        self._port.abort()
-        self._log.debug("a tcp visitor left early", url=self._tunnel.url, reason=reason)
-        self._count(self._early, 0)
-
-    def _count(self, up: int, down: int) -> None:
-        traffic = self._tunnel.traffic
-        traffic.live -= 1
-        traffic.up += up
-        traffic.down += down
-        self._left(self)
 
 
 def _port_taken(port: int, error: OSError) -> Fault:
