@@ -176,7 +176,9 @@ class PublicUrls:
         """What follows a subdomain in URLs: the domain and, unless it is the protocol's own, the port. Raises Fault
         `unsupported_protocol` when there is no such listener."""
         if protocol not in self.ports or protocol not in DEFAULT_PORTS:
-            raise _bad(f"this server has no {_printable(protocol)} listener", code="unsupported_protocol")
+            other = next((name for name in sorted(self.ports) if name in DEFAULT_PORTS), "tcp")
+            hint = f"ask for {other} alone: -proto={other}, or the tunnel's proto in the configuration file"
+            raise _bad(f"this server has no {_printable(protocol)} listener", hint, "unsupported_protocol")
         suffix = self.vhost or f"{self.domain}:{self.ports[protocol]}"
         return suffix.lower().removesuffix(f":{DEFAULT_PORTS[protocol]}")
 

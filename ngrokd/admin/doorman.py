@@ -45,7 +45,7 @@ class Doorman:
             seconds = max(1, round(ban.until - self.now()))
             raise RefusedError(
                 "banned",
-                f"the operator of this server keeps this agent out for {seconds} more seconds",
+                f"the operator of this server keeps this agent out for another {seconds} s",
                 blame=Blame.AGENT,
                 retry=True,
             )

@@ -284,3 +284,4 @@ def test_no_listener_no_url(protocol: str) -> None:
         assert caught.value.code == "unsupported_protocol"
         assert caught.value.message.isprintable()
         assert len(caught.value.message) < 60
+        assert caught.value.hint.startswith("ask for http alone: -proto=http, ")
