@@ -102,6 +102,9 @@ def _serve(plan: Plan, request: Request) -> int:
     from protocol.link.garbage import settle_collector
     from protocol.link.logs import LineWriter, open_log
 
+    url_file = request.flag("url-file")
+    if url_file and not Path(url_file).absolute().parent.is_dir():
+        raise ConfigError("-url-file: its directory is not there", file=url_file, hint="make it, or name another file")
     target = request.flag("log")
     try:
         sink = open_log(target, request.flag("log-level"), program="ngrokc")

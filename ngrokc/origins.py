@@ -6,13 +6,14 @@ Secrets are shown masked. Reads the file once more for the lines; connects to no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from ngrokc.config import Config
 from ngrokc.flags import Request
 from ngrokc.plan import TOKEN_VARIABLE
+from ngrokc.tunnel_spec import TunnelSpec
 from ngrokc.yaml_nodes import MAX_FILE, Table, parse
 from protocol.errors import ConfigError
 from protocol.link.files import read_capped
@@ -54,7 +55,19 @@ def values(config: Config, request: Request, environ: Mapping[str, str]) -> Iter
     for name, spec in config.tunnels.items():
         target = ", ".join(f"{protocol} -> {upstream}" for protocol, upstream in spec.upstreams.items())
         wanted = spec.hostname or spec.subdomain or (str(spec.remote_port) if spec.remote_port else "any name")
-        yield Value(f"tunnels.{name}", f"{wanted}: {target}", _line(table, config.path, "tunnels", name))
+        more = _more(spec, config)
+        text = f"{wanted}: {target}{' with ' if more else ''}{', '.join(more)}"
+        yield Value(f"tunnels.{name}", text, _line(table, config.path, "tunnels", name))
+
+
+def _more(spec: TunnelSpec, config: Config) -> list[str]:
+    """What else the tunnel says of itself; by name only, since headers and passwords are secrets."""
+    changed = [
+        option.name
+        for option in fields(spec.options)
+        if getattr(spec.options, option.name) != getattr(config.options, option.name)
+    ]
+    return [*(["auth"] if spec.auth else []), *changed]
 
 
 def _origin(name: str, config: Config, request: Request, environ: Mapping[str, str], table: Table | None) -> str:

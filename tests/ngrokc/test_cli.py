@@ -34,6 +34,10 @@ def test_help_version_list(home: Path, capsys: pytest.CaptureFixture[str]) -> No
         ([], "ngrokc: a port or a command is missing"),
         (["-subdomian=x", "80"], "ngrokc: unknown flag -subdomian; did you mean '-subdomain'?\n"),
         (["-verbose", "80"], "ngrokc: unknown flag -verbose; all of them: ngrokc help\n"),
+        (
+            ["-server=h", "-url-file=/nonexistent/url", "80"],
+            "/nonexistent/url: -url-file: its directory is not there\n",
+        ),
         (["-json=maybe", "80"], "ngrokc: invalid value for '-json': 'maybe' is neither true nor false\n"),
         (["-server"], "ngrokc: option -server requires an argument\n"),
         (["-server=h", "-subdomain=a b", "80"], "ngrokc: -subdomain: a host name has"),

@@ -42,6 +42,17 @@ def test_the_file_has_lines(tmp_path: Path) -> None:
     assert found["tunnels.ssh"][1] == "F:9"
 
 
+def test_what_a_tunnel_has_besides_is_named_but_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "more.yml"
+    path.write_text(
+        "tunnels: {a: {proto: {http: 80}, auth: 'u:secret', host_header: rewrite, allow_ips: [10.0.0.0/8], "
+        "request_headers: {set: {X-Key: secret}}}}"
+    )
+    request = understand([f"-config={path}", "config", "show"])
+    (text,) = [value.text for value in values(read_config(request, {}), request, {}) if value.name == "tunnels.a"]
+    assert text == "a: http -> 127.0.0.1:80 with auth, host_header, allow_ips, request_headers"
+
+
 def test_flags_and_environment_say_so(tmp_path: Path) -> None:
     found = origins(tmp_path, "-server=other.me", NGROK_AUTHTOKEN="nt_other")
     assert found["server_addr"] == ("other.me:4443", "flag -server")
