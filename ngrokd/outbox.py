@@ -15,7 +15,7 @@ from protocol.messages import Message
 from protocol.session import ControlOrder
 
 LIMIT = 2_000  # messages; a burst of a thousand new visitors asks for as many links at once
-SEND_TIMEOUT = 10.0  # seconds in which at least something must go out, as in 1.7
+SEND_TIMEOUT = 10.0  # seconds in which at least something must go out, as in 1.7; from the end on, everything
 
 
 class Outbox:
@@ -102,7 +102,7 @@ class Outbox:
         whole = 0
         for data in self._queue:
             taken = port.write(data)
-            if taken:
+            if taken and self.reason is None:
                 self._stuck.clear()
             if taken < len(data):
                 self._queue[whole] = data[taken:]

@@ -106,6 +106,20 @@ async def test_a_slow_link_is_not_a_stuck_one(autojump_clock: MockClock) -> None
         assert link.reasons == []
 
 
+async def test_a_dismissed_agent_can_not_stay_by_reading_slowly(autojump_clock: MockClock) -> None:
+    async with running("tasks") as reactor:
+        link = Link(reactor, room=8)
+        link.start()
+        link.box.end("revoked")
+        began = trio.current_time()
+        stream = link.far.stream()
+        while not link.reasons:
+            assert trio.current_time() - began <= SEND_TIMEOUT
+            await trio.sleep(1)
+            await stream.receive_some(1)
+        assert len(link.reasons) == 1
+
+
 async def test_it_waits_for_messages() -> None:
     async with running("tasks") as reactor:
         link = Link(reactor)
