@@ -17,7 +17,7 @@ from protocol.link.stream import PortStream
 from protocol.messages import Message
 
 READ_BYTES: Final = 4 * 1024
-READS_PER_TURN: Final = 2  # 230 of the smallest messages, 2 ms; then their answers go out, and the others have their turn
+READS_PER_TURN: Final = 2  # 230 of the smallest messages, 2 ms; then answers go out, and others have their turn
 
 
 class FramedLink:
