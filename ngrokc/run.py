@@ -5,9 +5,11 @@ The program is a thin shell: everything that the agent does is in the SDK, and a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -23,6 +25,7 @@ from ngrokc.plan import Plan
 from ngrokc.reload import Reloader
 from ngrokc.screen import Screen
 from ngrokc.shown import Looks, keep_url_file, show_json, show_last, show_lines
+from ngrokc.stdout import forget, reader_left
 from ngrokc.terminal import attached
 from ngrokc.token_file import save_token
 from protocol.errors import Fault, RefusedError
@@ -123,6 +126,8 @@ class Shell:
             # Where the URL with the token goes: to a person at a terminal, never into a file.
             plain = looks is not None and not (looks.screen or looks.bare or looks.as_json)
             nursery.start_soon(serve_inspector, self.inspector, agent, looks.write if looks and plain else None)
+        if looks is not None and looks.bare:
+            nursery.start_soon(_stop_without_reader, stop)
         if looks is not None and looks.screen:
             nursery.start_soon(self._screen, Screen(agent, self.inspector, stop.cancel), agent.events)
 
@@ -153,6 +158,14 @@ async def _on_signals(stop: trio.CancelScope, *, task_status: trio.TaskStatus[No
         task_status.started()
         async for _ in signals:
             stop.cancel()
+
+
+async def _stop_without_reader(stop: trio.CancelScope) -> None:
+    """Whoever read our lines has what it wanted."""
+    with contextlib.suppress(OSError, ValueError):  # a stdout that is closed, or a thing of Python's alone
+        await reader_left(sys.stdout.fileno())
+        forget(sys.stdout.fileno())
+        stop.cancel()
 
 
 async def _reload_on_signal(reloader: Reloader, stop: trio.CancelScope) -> None:
