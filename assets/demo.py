@@ -204,6 +204,7 @@ async def demonstrate(home: Path, children: list[Child], *, once: bool) -> None:
     say(f"service   a private web service on 127.0.0.1:{upstream}")
 
     flags = [f"-httpAddr=127.0.0.1:{http_port}", "-httpsAddr=", f"-tunnelAddr=127.0.0.1:{tunnel_port}"]
+    flags.append(f"-stateDir={home / 'state'}")  # root's is /var/lib/ngrokd otherwise, which a real server may be using
     server = await start("ngrokd", [*program("ngrokd"), "-domain=localhost", *flags, "-logFormat=json"], home)
     children.append(server)
     await server.wait_for(re.compile("ngrokd is up"))
