@@ -25,7 +25,10 @@ async def test_it_leaves_the_state_of_a_real_server_alone(world: World) -> None:
     """As root ngrokd's state is in /var/lib/ngrokd, where a server may be at work: the demo failed beside one."""
     demo = await world.start(Program, "demo", WORDS)
     await demo.line("Ctrl-C ends the demo")
-    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    # trio starts processes in threads, and a child is listed with the thread that made it, or its heir
+    children = [
+        child for task in Path(f"/proc/{demo.pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
     lines = [Path(f"/proc/{child}/cmdline").read_text().split("\0") for child in children]
     (server,) = [words for words in lines if any(word.startswith("-tunnelAddr=") for word in words)]
     (state,) = [Path(word.removeprefix("-stateDir=")) for word in server if word.startswith("-stateDir=")]
