@@ -12,16 +12,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 
 import trio
 
 from tests.bench.peers import raise_descriptor_limit
 from tests.figures import faults, storms
-from tests.figures.stage import Stage, Table, open_stage
+from tests.figures.stage import Stage, Table, attempt
 
 LONGEST = 300.0  # seconds for one fault; a guard, nothing waits for it
 Figure = Callable[[Stage, Table], Awaitable[None]]
@@ -44,14 +42,7 @@ async def main(agents: int, only: set[str]) -> int:
     table, failed = Table(), 0
     for name, runs in figures(agents).items():
         for run in runs if not only or name in only else []:
-            with tempfile.TemporaryDirectory(prefix="liveness-") as directory:
-                try:
-                    with trio.fail_after(LONGEST):
-                        async with open_stage(Path(directory)) as stage:
-                            await run(stage, table)
-                except* (AssertionError, trio.TooSlowError) as group:
-                    failed += 1
-                    table.add(name, "broke down", "; ".join(map(str, group.exceptions))[-2000:])
+            failed += not await attempt(name, run, table, within=LONGEST)
     return 1 if failed else 0
 
 

@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,8 +21,10 @@ import trio
 
 from tests.bench.peers import raise_descriptor_limit
 from tests.figures.faults import serve
-from tests.figures.stage import Stage, Table, load, open_stage
+from tests.figures.stage import Stage, Table, attempt, load
 from tests.kit.programs import ROOT, Server
+
+LONGEST = 200.0  # seconds for one figure; a guard, nothing waits for it
 
 SECONDS = 6.0
 ROOM = 256  # -maxVisitors of the second run
@@ -141,16 +142,8 @@ async def main(only: set[str]) -> int:
         ("C29", reloaded),
     ]
     for name, run in runs:
-        if only and name not in only:
-            continue
-        with tempfile.TemporaryDirectory(prefix="overload-") as directory:
-            try:
-                with trio.fail_after(200):
-                    async with open_stage(Path(directory)) as stage:
-                        await run(stage, table)
-            except* (AssertionError, trio.TooSlowError) as group:
-                failed += 1
-                table.add(name, "broke down", "; ".join(map(str, group.exceptions))[-2000:])
+        if not only or name in only:
+            failed += not await attempt(name, run, table, within=LONGEST)
     return 1 if failed else 0
 
 

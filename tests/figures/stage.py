@@ -11,7 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,17 @@ async def load(urls: list[str], per_second: float, failures: list[float]) -> Non
             nursery.start_soon(one, urls[number % len(urls)])
             number += 1
             await trio.sleep(1 / per_second)
+
+
+async def attempt(name: str, run: Callable[[Stage, Table], Awaitable[None]], table: Table, *, within: float) -> bool:
+    """One figure on a stage of its own; whether it came to its end within so many seconds. If not, the table says why."""
+    with tempfile.TemporaryDirectory(prefix="figures-") as directory:
+        try:
+            with trio.fail_after(within):
+                async with open_stage(Path(directory)) as stage:
+                    await run(stage, table)
+        except* (AssertionError, trio.TooSlowError) as group:
+            table.add(name, "broke down", "; ".join(map(str, group.exceptions))[-2000:])
+        else:
+            return True
+    return False

@@ -298,17 +298,20 @@ async def take_all(port: MemoryPort) -> bytes:
     return seen
 
 
+def offered(taken: list[VisitorStream]) -> Route:
+    """The route of a program that takes every visitor."""
+
+    def offer(stream: VisitorStream) -> bool:
+        taken.append(stream)
+        return True
+
+    return Route("t", "http://t", "http", "", None, TunnelOptions(), offer=offer)
+
+
 async def test_a_program_is_offered_a_visitor_when_the_verdict_has_gone_out_whole() -> None:
     async with bench() as b:
         taken: list[VisitorStream] = []
-        route = Route("t", "http://t", "http", "", None, TunnelOptions())
-
-        def offer(stream: VisitorStream) -> bool:
-            taken.append(stream)
-            return True
-
-        route.offer = offer
-        b.routes.add(route)
+        b.routes.add(offered(taken))
         async with narrow(b, 3) as visitor:
             assert await take_all(visitor) == GOOD
             (stream,) = taken
@@ -326,17 +329,12 @@ async def test_a_visitor_that_is_faster_than_its_tunnels_answer_waits_for_it(aut
     """NewTunnel and the first visitor come on different connections."""
     async with bench() as b:
         taken: list[VisitorStream] = []
-
-        def offer(stream: VisitorStream) -> bool:
-            taken.append(stream)
-            return True
-
         async with narrow(b, 100):
             await trio.sleep(ROUTE_WAIT / 2)
             b.routes.add(Route("other", "http://other", "http", "", None, TunnelOptions()))
             await trio.testing.wait_all_tasks_blocked()
             assert not taken
-            b.routes.add(Route("t", "http://t", "http", "", None, TunnelOptions(), offer=offer))
+            b.routes.add(offered(taken))
             await trio.testing.wait_all_tasks_blocked()
             await trio.sleep(ROUTE_WAIT)
             assert len(taken) == 1
@@ -345,14 +343,7 @@ async def test_a_visitor_that_is_faster_than_its_tunnels_answer_waits_for_it(aut
 async def test_a_program_that_closes_its_visitor_after_the_agents_end_is_not_counted_twice() -> None:
     async with bench() as b:
         taken: list[VisitorStream] = []
-        route = Route("t", "http://t", "http", "", None, TunnelOptions())
-
-        def offer(stream: VisitorStream) -> bool:
-            taken.append(stream)
-            return True
-
-        route.offer = offer
-        b.routes.add(route)
+        b.routes.add(offered(taken))
         with b.visitors.bus.subscribe() as events:
             async with b.visit(START + b"hi"):
                 assert isinstance(await events.__anext__(), ConnectionOpened)
