@@ -8,7 +8,6 @@ FRAMES_AT_ONCE begin in one read, following them would cost more than it is wort
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from protocol.head import RequestHead
 
 FRAMES_AT_ONCE: Final = 64
-LOST: Final = math.inf
+LOST: Final = 1 << 80  # more bytes than will ever come
 GOING_AWAY: Final = (1001).to_bytes(2, "big")
 _CLOSE: Final = b"\x88\x02" + GOING_AWAY
 
@@ -33,7 +32,7 @@ class Frames:
     __slots__ = ("_head", "_left")
 
     def __init__(self) -> None:
-        self._left = 0.0  # bytes until the frame's end; LOST: nobody knows, or a close frame has passed
+        self._left = 0  # bytes until the frame's end; LOST: nobody knows, or a close frame has passed
         self._head = b""  # a header that is not whole
 
     @property
@@ -48,7 +47,7 @@ class Frames:
         elif self._head:
             self._follow(memoryview(self._head + bytes(data)), 0)
         else:
-            self._follow(data, int(self._left))
+            self._follow(data, self._left)
 
     def _follow(self, data: memoryview, at: int) -> None:
         """The next header begins at `at`."""

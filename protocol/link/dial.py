@@ -16,12 +16,13 @@ import trio
 
 from protocol.address import HostPort, Upstream
 from protocol.errors import Blame, LinkError
+from protocol.link.faults import TlsError
 from protocol.link.plain import PlainPort
 from protocol.link.port import Port, PortBroken
 from protocol.link.proxy_connect import ProxyUrl, connect_through
 from protocol.link.reactor import Reactor
 from protocol.link.relay import Relay
-from protocol.link.tls import TlsError, TlsPort
+from protocol.link.tls import TlsPort
 from protocol.link.tls_socket import TlsSocketPort
 from protocol.link.trust import ClientTls
 
@@ -123,10 +124,9 @@ class ServerDialer:
         return port
 
     def _tls_fault(self, error: TlsError, address: str | None) -> LinkError:
-        cause = error.__cause__
-        if not isinstance(cause, ssl.SSLCertVerificationError):
+        if not error.doubt:
             return LinkError("tls", f"{error}", hint="is that the tunnel port of an ngrokd?")
-        if self.tls.excuse(address, cause.verify_message):
+        if self.tls.excuse(address, error.doubt):
             return LinkError("tls_excused")
         hint = "give ngrokc the server's fingerprint with -pin (ngrokd prints it) or its CA file with -ca"
         return LinkError("certificate", f"{error}", blame=Blame.OPERATOR, hint=hint)
@@ -199,7 +199,7 @@ async def _secure(plain: PlainPort, upstream: Upstream) -> TlsPort:
         await port.handshake()
     except PortBroken as error:
         port.close()
-        certificate = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+        certificate = isinstance(error, TlsError) and error.doubt
         hint = "set `verify: false` for a service of your own" if certificate else "does it speak https?"
         raise LinkError("tls", f"{error}", blame=Blame.UPSTREAM, hint=hint) from error
     except BaseException:

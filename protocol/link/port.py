@@ -21,6 +21,8 @@ import abc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from protocol.link.faults import PortBroken as PortBroken  # part of this interface
+
 if TYPE_CHECKING:
     from protocol.link.reactor import Reactor
     from protocol.link.stream import PortStream
@@ -29,10 +31,6 @@ Callback = Callable[[], None]
 Buffer = bytes | bytearray | memoryview
 
 WOULD_BLOCK = -1
-
-
-class PortBroken(ConnectionError):
-    """The other side reset the connection, TLS failed, or the port was used after close/abort. `reason` says which."""
 
 
 def ignore() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from protocol.link.faults import SinkBroken
 from protocol.link.port import WOULD_BLOCK, Port, PortBroken
 from protocol.link.reactor import Reactor, Timer
 
@@ -161,7 +162,7 @@ class _Flow:
         try:
             taken = self._sink.write(view)
         except PortBroken as error:
-            raise _SinkBroken(str(error)) from error
+            raise SinkBroken(str(error)) from error
         size = len(view)
         if self._tap is not None and taken:
             self._show(view[:taken])
@@ -177,7 +178,7 @@ class _Flow:
         try:
             room = self._sink.reserve()
         except PortBroken as error:
-            raise _SinkBroken(str(error)) from error
+            raise SinkBroken(str(error)) from error
         if room is None:
             return False
         count = 0
@@ -223,11 +224,7 @@ class _Flow:
         try:
             self._sink.end_writing()
         except PortBroken as error:
-            raise _SinkBroken(str(error)) from error
-
-
-class _SinkBroken(PortBroken):
-    """Tells a failed sink from a failed source."""
+            raise SinkBroken(str(error)) from error
 
 
 class Relay:
@@ -374,7 +371,7 @@ class Relay:
             news()
 
     def fail(self, source: Port, sink: Port, error: PortBroken) -> None:
-        broken = sink if isinstance(error, _SinkBroken) else source
+        broken = sink if isinstance(error, SinkBroken) else source
         self._finish(str(error), "visitor" if broken is self._visitor else "upstream")
 
     def _idle_too_long(self) -> None:

@@ -15,10 +15,12 @@ from __future__ import annotations
 import abc
 import socket
 import ssl
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 import trio
 
+from protocol.link.faults import tls_error
 from protocol.link.plain import SocketPort
 from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken, ignore
 from protocol.link.sni import Choose, NamedTls
@@ -27,20 +29,8 @@ WRITE_BYTES: Final = 256 * 1024  # plaintext taken at once while nothing is unse
 RECORD_BYTES: Final = 16 * 1024
 CIPHER_BYTES: Final = RECORD_BYTES + 512  # a record with what TLS puts around it
 _NOTHING: Final = memoryview(b"")
+Receive = Callable[[int, memoryview], int]
 LINGER_SECONDS: Final = 30.0  # for the last bytes of a closed port; as long as a server's drain
-
-
-class TlsError(PortBroken):
-    """The handshake or a record failed; the text is OpenSSL's reason in plain words."""
-
-
-def reason_of(error: ssl.SSLError | OSError) -> str:
-    """A short text for people and logs, without OpenSSL's source lines."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
-        return str(error.reason).lower().replace("_", " ")
-    return error.strerror or str(error)
 
 
 class TlsBase(SocketPort):
@@ -73,9 +63,6 @@ class TlsBase(SocketPort):
     def tls(self) -> ssl.SSLObject | ssl.SSLSocket:
         """The TLS object, for the certificate, the version, SNI and ALPN."""
         return self._tls
-
-    def _broken(self, error: ssl.SSLError | OSError, what: str) -> PortBroken:
-        return TlsError(f"{what}: {reason_of(error)}")
 
 
 class TlsPort(TlsBase):
@@ -134,7 +121,7 @@ class TlsPort(TlsBase):
                     await self.wait_readable()
             except (ssl.SSLError, OSError) as error:
                 self._say_why()
-                raise self._broken(error, "TLS handshake") from error
+                raise tls_error("TLS handshake", error) from error
             else:
                 await self._flush_all()
                 if isinstance(self._tls, NamedTls):
@@ -210,7 +197,7 @@ class TlsPort(TlsBase):
         if self._end_seen:
             return self._after_end()
         filled = 0
-        read = self._tls.read
+        read = cast("Receive", self._tls.read)  # its stub promises bytes in either case
         try:
             while filled < len(room):
                 try:
@@ -222,14 +209,14 @@ class TlsPort(TlsBase):
                 if not count:
                     self._end_seen = True
                     break
-                filled += int(count)
+                filled += count
         except ssl.SSLZeroReturnError:
             self._end_seen = True
         except ssl.SSLEOFError:
             self._end_seen = True
             self.clean_end = False
         except ssl.SSLError as error:
-            raise self._broken(error, "read") from error
+            raise tls_error("read", error) from error
         except PortBroken:
             if not filled:
                 raise
@@ -255,7 +242,7 @@ class TlsPort(TlsBase):
             try:
                 taken += self._tls.write(piece)
             except ssl.SSLError as error:
-                raise self._broken(error, "write") from error
+                raise tls_error("write", error) from error
             if not self._flush():
                 self._no_room()
                 break
@@ -302,7 +289,7 @@ class TlsPort(TlsBase):
         except ssl.SSLWantReadError:
             pass  # the expected case: the peer's close_notify comes when it is done
         except ssl.SSLError as error:
-            raise self._broken(error, "end of writing") from error
+            raise tls_error("end of writing", error) from error
         finally:
             if ciphertext:
                 self._incoming.write(ciphertext)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from typing import cast
 
+from protocol.link.faults import tls_error
 from protocol.link.plain import DISCARD_BYTES
 from protocol.link.port import WOULD_BLOCK, Buffer, PortBroken
-from protocol.link.tls import TlsBase, TlsError, reason_of
+from protocol.link.tls import Receive, TlsBase
 
 
 class TlsSocketPort(TlsBase):
@@ -30,7 +32,7 @@ class TlsSocketPort(TlsBase):
                 suppress_ragged_eofs=False,
             )
         except OSError as error:  # the peer left before its handshake; wrap_socket has closed `sock`
-            raise TlsError(f"TLS handshake: {reason_of(error)}") from error
+            raise tls_error("TLS handshake", error) from error
         super().__init__(wrapped)
         self._tls: ssl.SSLSocket = wrapped
         self._held_up = False  # a read found that TLS has to write first (a key update), and the socket was full
@@ -45,7 +47,7 @@ class TlsSocketPort(TlsBase):
             except ssl.SSLWantWriteError:
                 await self.wait_writable()
             except (ssl.SSLError, OSError) as error:
-                raise self._broken(error, "TLS handshake") from error
+                raise tls_error("TLS handshake", error) from error
             else:
                 return
 
@@ -57,14 +59,15 @@ class TlsSocketPort(TlsBase):
             return WOULD_BLOCK
         filled = 0
         size = len(room)
-        receive = self._tls.read  # `recv_into` would wrap the buffer in two more views, a tenth of the time of a read
+        # `recv_into` would wrap the buffer in two more views, a tenth of the time of a read
+        receive = cast("Receive", self._tls.read)
         try:
             while filled < size:
                 count = receive(size - filled, room[filled:] if filled else room)
                 if not count:
                     self._end_seen = True
                     break
-                filled += int(count)
+                filled += count
         except ssl.SSLWantReadError:
             self._nothing_now()
             if not filled:
@@ -79,7 +82,7 @@ class TlsSocketPort(TlsBase):
             self._end_seen = True
         except (ssl.SSLError, OSError) as error:
             if not filled:
-                raise self._broken(error, "read") from error
+                raise tls_error("read", error) from error
         return filled
 
     def write(self, data: Buffer) -> int:
@@ -94,7 +97,7 @@ class TlsSocketPort(TlsBase):
             self._full = True
             return 0
         except (ssl.SSLError, OSError) as error:
-            raise self._broken(error, "write") from error
+            raise tls_error("write", error) from error
 
     def _became_writable(self) -> None:
         self.on_writable()

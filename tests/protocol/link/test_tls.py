@@ -9,10 +9,11 @@ import pytest
 import trio
 import trio.testing
 
+from protocol.link.faults import TlsError
 from protocol.link.plain import PlainPort
 from protocol.link.port import PortBroken
-from protocol.link.tls import LINGER_SECONDS, TlsError, TlsPort, reason_of
-from tests.kit.ports import PAIRS, REACTORS, SERVER_NAME, Collector, contexts, running, tcp_sockets
+from protocol.link.tls import LINGER_SECONDS, TlsPort
+from tests.kit.ports import PAIRS, REACTORS, Collector, contexts, running, tcp_sockets
 
 on_both = pytest.mark.parametrize("kind", list(REACTORS))
 
@@ -144,15 +145,6 @@ async def test_writing_after_the_end_of_writing_is_an_error() -> None:
         near.write(b"x")
     near.close()
     far.close()
-
-
-def test_reasons_are_plain_words() -> None:
-    assert reason_of(OSError(111, "Connection refused")) == "Connection refused"
-    assert (
-        reason_of(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version"))
-        == "[SSL: WRONG_VERSION_NUMBER] wrong version"
-    )
-    assert SERVER_NAME == "port.test"
 
 
 @on_both
