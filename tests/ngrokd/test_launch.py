@@ -1,8 +1,7 @@
-"""Launch: the program is run, and Ctrl-C while it loads is no traceback."""
+"""Launch: the console script runs this program and not the other one."""
 
 from __future__ import annotations
 
-import importlib.abc
 import sys
 from types import SimpleNamespace
 
@@ -11,27 +10,9 @@ import pytest
 from ngrokd import launch
 
 
-class _CtrlC(importlib.abc.MetaPathFinder):
-    """Ctrl-C at the moment when the program is looked for."""
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        if fullname == "ngrokd.cli":
-            raise KeyboardInterrupt
-
-
-def test_ctrl_c_while_loading_ends_without_words(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delitem(sys.modules, "ngrokd.cli", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [_CtrlC(), *sys.meta_path])
-    with pytest.raises(SystemExit) as end:
-        launch.main()
-    assert end.value.code == launch.INTERRUPTED
-    assert capfd.readouterr() == ("", "")
-
-
 def test_the_program_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    monkeypatch.setitem(sys.modules, "ngrokd.cli", SimpleNamespace(main=lambda: ran.append("ngrokd")))
+    for program in ("ngrokc", "ngrokd"):
+        monkeypatch.setitem(sys.modules, f"{program}.cli", SimpleNamespace(main=lambda name=program: ran.append(name)))
     launch.main()
     assert ran == ["ngrokd"]
