@@ -15,11 +15,15 @@ from ngrokd.edge.patience import STALL_SECONDS, UPLOAD_SECONDS, VERDICT_SECONDS
 from ngrokd.edge.verdict import GOOD_VERDICT
 from ngrokd.edge.visitor import HEAD_SECONDS, IDLE_SECONDS
 from protocol.link.plain import PlainPort
+from protocol.link.port import PortBroken
 from tests.kit.edgeworld import World, asked, edge_world, read_exactly, read_to_end, read_until
+from tests.kit.handedge import HandEdge
+from tests.kit.memory_port import MemoryPort
 
 GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: one.test\r\nX-Odd:  two  \r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Case: Kept\r\n\r\nok"
-UPLOAD = b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 32000000\r\n\r\n"
+BODY = bytes(3 << 20)
+UPLOAD = b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 on_both = pytest.mark.parametrize("reactor", ["epoll", "tasks"])
 
@@ -363,130 +367,130 @@ async def test_drain_ends_a_kept_connection_with_its_next_answer() -> None:
         assert b"\r\nConnection: close\r\n" in await read_to_end(visitor)
 
 
+def timed(caps: frozenset[str] = frozenset({"ticket"})) -> tuple[HandEdge, MemoryPort]:
+    """A world in memory with the tunnel one.test, in which the test turns the clock; a visitor's end."""
+    world = HandEdge([("one.test", caps)])
+    return world, world.visitor(room=1 << 24)
+
+
+def asks(data: bytes, caps: frozenset[str] = frozenset({"ticket"})) -> tuple[HandEdge, MemoryPort, MemoryPort]:
+    """The same when the visitor has sent `data`; its end and the service's. The stream takes a MiB before it is read."""
+    world, visitor = timed(caps)
+    world.send(visitor, data)
+    return world, visitor, world.opener.streams[0]
+
+
+def got(world: HandEdge, port: MemoryPort) -> bytes:
+    """Everything that comes when somebody reads there for as long as there is something."""
+    data = b""
+    while view := port.read():
+        data += view
+        world.reactor.settle()
+    return data
+
+
+def has_ended(port: MemoryPort) -> bool:
+    """Whether whoever reads there finds the end next."""
+    return port._ended and not port.incoming
+
+
 class TestTime:
-    """Deadlines, by the clock of the test: no real waiting."""
+    """Deadlines, by the clock of the test and in memory: no waiting, and no kernel to wait for."""
 
-    async def test_a_silent_visitor_is_closed(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            start = trio.current_time()
-            visitor = world.visitor()
-            assert await visitor.receive_some() == b""
-            assert trio.current_time() - start == pytest.approx(HEAD_SECONDS, abs=0.1)
+    def test_a_silent_visitor_is_closed(self) -> None:
+        world, visitor = timed()
+        world.pass_time(HEAD_SECONDS - 1, 1)
+        assert not visitor.far.closed
+        world.pass_time(1, 1)
+        assert visitor.far.closed
+        assert got(world, visitor) == b""
+        world.over()
 
-    async def test_a_trickle_does_not_move_the_head_deadline(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            start = trio.current_time()
-            visitor = world.visitor()
-            for number in range(9):
-                await visitor.send_all(GET[number : number + 1])
-                await trio.sleep(1)
-            with trio.fail_after(60):
-                answer = b""
-                while piece := await visitor.receive_some():
-                    answer += piece
-            assert answer.startswith(b"HTTP/1.1 408 ")
-            assert trio.current_time() - start < HEAD_SECONDS + 3
+    def test_a_trickle_does_not_move_the_head_deadline(self) -> None:
+        world, visitor = timed()
+        for number in range(int(HEAD_SECONDS)):
+            assert got(world, visitor) == b""
+            world.send(visitor, GET[number : number + 1])
+            world.pass_time(1, 1)
+        assert got(world, visitor).startswith(b"HTTP/1.1 408 ")
+        world.over()
 
-    async def test_an_idle_connection_is_closed(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with asked(GET) as (_, visitor, service):
-            await service.send_all(OK)
-            await read_exactly(visitor, len(OK))
-            start = trio.current_time()
-            assert await visitor.receive_some() == b""
-            assert trio.current_time() - start == pytest.approx(IDLE_SECONDS, abs=1)
+    def test_an_idle_connection_is_closed(self) -> None:
+        world, visitor, service = asks(GET)
+        world.send(service, OK)
+        assert got(world, visitor) == OK
+        world.pass_time(IDLE_SECONDS - 1, 1)
+        assert not visitor.far.closed
+        world.pass_time(2, 1)
+        assert visitor.far.closed
+        assert got(world, visitor) == b""
+        world.over()
 
-    async def test_an_answer_may_take_its_time(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with asked(GET) as (_, visitor, service):
-            await trio.sleep(3600)
-            await service.send_all(OK)
-            assert await read_exactly(visitor, len(OK)) == OK
+    def test_an_answer_may_take_its_time(self) -> None:
+        world, visitor, service = asks(GET)
+        world.pass_time(3600)
+        world.send(service, OK)
+        assert got(world, visitor) == OK
+        world.over()
 
-    async def test_a_stalled_upload_is_cut(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            visitor = world.visitor()
-            await visitor.send_all(b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 9000\r\n\r\nhalf")
-            service = await world.stream()
-            await read_until(service, b"half")
-            answer = b""
-            with trio.fail_after(300):
-                while piece := await visitor.receive_some():
-                    answer += piece
-            assert answer.startswith(b"HTTP/1.1 408 ")
-            with pytest.raises(trio.BrokenResourceError):
-                await service.receive_some()
+    def test_a_stalled_upload_is_cut(self) -> None:
+        world, visitor, service = asks(b"POST / HTTP/1.1\r\nHost: one.test\r\nContent-Length: 9000\r\n\r\nhalf")
+        assert got(world, service).endswith(b"half")
+        world.pass_time(2 * STALL_SECONDS)
+        assert got(world, visitor).startswith(b"HTTP/1.1 408 ")
+        with pytest.raises(PortBroken):
+            service.read()
+        world.over()
 
-    async def test_a_verdict_that_does_not_come_is_504(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with edge_world() as world:
-            world.tunnel("one.test", caps=frozenset({"mux", "verdict"}))
-            visitor = world.visitor()
-            await visitor.send_all(GET)
-            await world.stream()
-            start = trio.current_time()
-            answer = b""
-            with trio.fail_after(300):
-                while piece := await visitor.receive_some():
-                    answer += piece
-            assert answer.startswith(b"HTTP/1.1 504 ")
-            assert b"\r\nNgrok-Error-Code: agent_silent\r\n" in answer
-            assert VERDICT_SECONDS - 0.1 < trio.current_time() - start < VERDICT_SECONDS + 4  # and the lingering
+    def test_a_verdict_that_does_not_come_is_504(self) -> None:
+        world, visitor, _ = asks(GET, frozenset({"mux", "verdict"}))
+        world.pass_time(VERDICT_SECONDS - 1, 1)
+        assert got(world, visitor) == b""
+        world.pass_time(1, 1)
+        answer = got(world, visitor)
+        assert answer.startswith(b"HTTP/1.1 504 ")
+        assert b"\r\nNgrok-Error-Code: agent_silent\r\n" in answer
+        world.over()
 
-    async def test_after_the_verdict_an_answer_may_take_its_time(self, autojump_clock: trio.testing.MockClock) -> None:
-        async with asked(GET, caps=frozenset({"mux", "verdict"})) as (_, visitor, service):
-            await service.send_all(GOOD_VERDICT)
-            await trio.sleep(3600)
-            await service.send_all(OK)
-            assert await read_exactly(visitor, len(OK)) == OK
+    def test_after_the_verdict_an_answer_may_take_its_time(self) -> None:
+        world, visitor, service = asks(GET, frozenset({"mux", "verdict"}))
+        world.send(service, GOOD_VERDICT)
+        world.pass_time(3600)
+        world.send(service, OK)
+        assert got(world, visitor) == OK
+        world.over()
 
-    async def test_an_upload_that_the_service_does_not_read_ends(self, autojump_clock: trio.testing.MockClock) -> None:
-        autojump_clock.autojump_threshold = 0.05  # megabytes are under way in the kernel
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            visitor = world.visitor()
-            await visitor.send_all(UPLOAD)
-            await world.stream()
-            with trio.move_on_after(1):
-                await visitor.send_all(bytes(32_000_000))
-            start = trio.current_time()
-            with trio.fail_after(3600):
-                answer = await visitor.receive_some()
-            assert answer.startswith(b"HTTP/1.1 504 ")
-            assert b"\r\nNgrok-Error-Code: upstream_timeout\r\n" in answer
-            assert UPLOAD_SECONDS - 1 < trio.current_time() - start < UPLOAD_SECONDS + 3 * STALL_SECONDS
+    def test_an_upload_that_the_service_does_not_read_ends(self) -> None:
+        world, visitor, _ = asks(UPLOAD + BODY)
+        world.pass_time(UPLOAD_SECONDS - 5)
+        assert got(world, visitor) == b""
+        world.pass_time(2 * STALL_SECONDS)
+        answer = got(world, visitor)
+        assert answer.startswith(b"HTTP/1.1 504 ")
+        assert b"\r\nNgrok-Error-Code: upstream_timeout\r\n" in answer
+        world.over()
 
-    async def test_a_service_may_begin_to_read_late(self, autojump_clock: trio.testing.MockClock) -> None:
-        autojump_clock.autojump_threshold = 0.05  # megabytes are under way in the kernel
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            visitor = world.visitor()
-            await visitor.send_all(UPLOAD)
-            service = await world.stream()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(visitor.send_all, bytes(32_000_000))
-                await trio.sleep(UPLOAD_SECONDS - 30)
-                await read_until(service, b"\r\n\r\n")
-                await read_exactly(service, 32_000_000)
-            await service.send_all(OK)
-            assert await read_exactly(visitor, len(OK)) == OK
+    def test_a_service_may_begin_to_read_late(self) -> None:
+        world, visitor, service = asks(UPLOAD + BODY)
+        world.pass_time(UPLOAD_SECONDS - STALL_SECONDS)
+        assert len(service.incoming) < len(BODY)  # the rest waits for it
+        assert got(world, service).endswith(b"\r\n\r\n" + BODY)
+        world.pass_time(UPLOAD_SECONDS + STALL_SECONDS)  # for its answer there is no limit
+        world.send(service, OK)
+        assert got(world, visitor) == OK
+        world.over()
 
-    async def test_an_early_answer_ends_in_order_when_the_rest_is_not_read(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
-        autojump_clock.autojump_threshold = 0.05
-        async with edge_world() as world:
-            world.tunnel("one.test")
-            visitor = world.visitor()
-            await visitor.send_all(UPLOAD)
-            service = await world.stream()
-            await service.send_all(OK)
-            with trio.move_on_after(1):
-                await visitor.send_all(bytes(32_000_000))
-            assert await read_exactly(visitor, len(OK)) == OK
-            start = trio.current_time()
-            with trio.fail_after(3600):
-                assert await visitor.receive_some() == b""
-            assert trio.current_time() - start > UPLOAD_SECONDS - 1
+    def test_an_early_answer_ends_in_order_when_the_rest_is_not_read(self) -> None:
+        world, visitor, service = asks(UPLOAD)
+        world.send(service, OK)
+        world.send(visitor, BODY)
+        assert got(world, visitor) == OK
+        world.pass_time(UPLOAD_SECONDS - 5)
+        assert not has_ended(visitor)
+        world.pass_time(2 * STALL_SECONDS)
+        assert has_ended(visitor)
+        assert got(world, visitor) == b""
+        world.over()
 
 
 async def test_draining_ends_a_connection_only_behind_an_answer_that_said_so() -> None:
