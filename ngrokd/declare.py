@@ -113,8 +113,8 @@ class Declarer:
     # -- hosts
     def _choose_host(self, asked: _Asked) -> _Web:
         """The name that is asked for, or the first random one that is free. Raises Fault."""
-        wildcard = bool(asked.session.identity.account)
-        names = {p: self.naming.requested(p, asked.request, wildcard=wildcard) for p in asked.web}
+        rules = {"wildcard": bool(asked.session.identity.account), "native": bool(asked.session.caps)}
+        names = {p: self.naming.requested(p, asked.request, **rules) for p in asked.web}
         wanted = {protocol: name for protocol, name in names.items() if name is not None}
         if len(wanted) == len(names):
             try:

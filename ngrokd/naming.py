@@ -22,12 +22,17 @@ class Naming:
     urls: PublicUrls
     public: PublicUrl | None = None
 
-    def requested(self, protocol: Protocol, request: ReqTunnel, *, wildcard: bool = False) -> PublicName | None:
+    def requested(
+        self, protocol: Protocol, request: ReqTunnel, *, wildcard: bool = False, native: bool = True
+    ) -> PublicName | None:
         """The name that `request` asks for; None when it leaves the choice to the server. As in 1.7 a hostname wins over a
-        subdomain. `wildcard`: one may be asked for (whether it may be had is for the claims to say). Raises Fault for
-        names that may not be had."""
+        subdomain. `wildcard`: one may be asked for (whether it may be had is for the claims to say). A 1.7 agent, not
+        `native`, is shown hostnames without port, as a 1.7 server does. Raises Fault for names that may not be had."""
         if request.hostname.strip():
-            return self._at_host(protocol, self.zone.hostname(request.hostname, wildcard=wildcard))
+            host = self.zone.hostname(request.hostname, wildcard=wildcard)
+            if self.public is not None:
+                return self._behind_proxy(host)
+            return self.urls.at_host(protocol, host, with_port=native)
         if request.subdomain.strip():
             return self.under_domain(protocol, self.zone.subdomain(request.subdomain, wildcard=wildcard))
         return None
@@ -37,9 +42,6 @@ class Naming:
         if self.public is None:
             return self.urls.under_domain(protocol, name)
         return self._behind_proxy(f"{name}.{self.public.host}")
-
-    def _at_host(self, protocol: Protocol, host: str) -> PublicName:
-        return self.urls.at_host(protocol, host) if self.public is None else self._behind_proxy(host)
 
     def _behind_proxy(self, host: str) -> PublicName:
         """Behind a proxy http and https come in by the same listener, so both have the proxy's URL."""

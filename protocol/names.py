@@ -187,10 +187,11 @@ class PublicUrls:
         suffix = self.suffix(protocol)
         return PublicName(f"{protocol}://{name}.{suffix}", f"{name}.{suffix.partition(':')[0]}")
 
-    def at_host(self, protocol: str, host: str) -> PublicName:
-        """For a host from `Zone.hostname`: as in 1.7 it is shown alone, without a port."""
-        self.suffix(protocol)
-        return PublicName(f"{protocol}://{host}", host)
+    def at_host(self, protocol: str, host: str, *, with_port: bool) -> PublicName:
+        """For a host from `Zone.hostname`: `with_port` with what follows a subdomain's host, so that it can be opened;
+        without, it is shown alone, as in 1.7."""
+        _, colon, port = self.suffix(protocol).partition(":")
+        return PublicName(f"{protocol}://{host}{colon}{port}" if with_port else f"{protocol}://{host}", host)
 
     def at_port(self, port: int) -> PublicName:
         """For a tcp tunnel: VHOST plays no part, and the domain keeps its spelling."""

@@ -136,6 +136,7 @@ async def test_several_tunnels_and_a_hostname_of_ones_own(tmp_path: Path) -> Non
         wishes = [Wish(w.local, subdomain=name) for name in ("one", "two", " THREE ")]
         client = await w.client(*wishes, Wish(w.local, hostname="Shop.Example.org"))
         assert f"http://three.localhost:{w.port('http')}" in client.urls
+        assert "http://shop.example.org" in client.urls  # as a real 1.7 says it, with no port
         for host in ("one.localhost", "two.localhost", "three.localhost", "shop.example.org"):
             async with open_visitor(w.port("http"), host) as visitor:
                 assert (await visitor.ask()).status == 200

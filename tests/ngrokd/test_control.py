@@ -342,6 +342,18 @@ async def test_one_answer_for_each_protocol_in_order(autojump_clock: MockClock) 
         assert all(answer.tunnel_id is None for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("caps", "url"), [(None, "https://shop.example.org"), (NATIVE, "https://shop.example.org:8443")]
+)
+async def test_a_hostname_is_shown_with_the_port_that_leads_to_it_and_to_1_7_as_1_7_does(
+    caps: tuple[str, ...] | None, url: str, autojump_clock: MockClock
+) -> None:
+    async with world() as w:
+        agent, _ = await w.log_in(caps=caps)
+        await agent.tell(ReqTunnel("r1", "https", hostname="Shop.example.org"))
+        assert (await agent.hear(NewTunnel)).url == url
+
+
 @pytest.mark.parametrize("caps", [None, NATIVE])
 async def test_a_refusal_names_the_request_and_changes_nothing(
     caps: tuple[str, ...] | None, autojump_clock: MockClock

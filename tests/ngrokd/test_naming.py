@@ -26,7 +26,18 @@ def test_each_protocol_has_its_own_port() -> None:
 def test_a_hostname_wins_over_a_subdomain() -> None:
     found = NAMING.requested("http", ReqTunnel(subdomain="test", hostname="Shop.Example.ORG"))
     assert found is not None
-    assert (found.url, found.host) == ("http://shop.example.org", "shop.example.org")
+    assert (found.url, found.host) == ("http://shop.example.org:8080", "shop.example.org")
+
+
+def test_a_1_7_agent_is_shown_a_hostname_as_1_7_shows_it() -> None:
+    request = ReqTunnel(hostname="Shop.Example.ORG")
+    for protocol in ("http", "https"):
+        found = NAMING.requested(protocol, request, native=False)
+        assert found is not None
+        assert (found.url, found.host) == (f"{protocol}://shop.example.org", "shop.example.org")
+    below = NAMING.requested("http", ReqTunnel(subdomain="test"), native=False)
+    assert below is not None
+    assert below.url == "http://test.example.me:8080"
 
 
 def test_nothing_asked_for_is_the_servers_choice() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -271,14 +273,31 @@ def test_urls_below_the_domain(ports: dict[str, int], vhost: str, http: str, htt
 
 def test_other_urls() -> None:
     urls = PublicUrls("Ngrok.me", {"http": 8080}, "v.example")
-    assert urls.at_host("http", "a.other.org") == PublicName("http://a.other.org", "a.other.org")
     assert urls.at_port(4711) == PublicName("tcp://Ngrok.me:4711", "ngrok.me", 4711)
+
+
+@pytest.mark.parametrize(
+    ("ports", "vhost", "http", "https"),
+    [
+        ({"http": 80, "https": 443}, "", "http://a.other.org", "https://a.other.org"),
+        ({"http": 8080, "https": 8443}, "", "http://a.other.org:8080", "https://a.other.org:8443"),
+        ({"http": 8080, "https": 8443}, "v.example", "http://a.other.org", "https://a.other.org"),
+        ({"http": 8080, "https": 8443}, "v.example:443", "http://a.other.org:443", "https://a.other.org"),
+    ],
+)
+def test_urls_of_other_hosts(ports: dict[str, int], vhost: str, http: str, https: str) -> None:
+    """With the ports that subdomains have; for 1.7 alone."""
+    urls = PublicUrls("Ngrok.me", ports, vhost)
+    for protocol, url in (("http", http), ("https", https)):
+        assert urls.at_host(protocol, "a.other.org", with_port=True) == PublicName(url, "a.other.org")
+        alone = PublicName(f"{protocol}://a.other.org", "a.other.org")
+        assert urls.at_host(protocol, "a.other.org", with_port=False) == alone
 
 
 @pytest.mark.parametrize("protocol", ["https", "tcp", "", "ftp", "http\r\n", "HTTP", "x" * 100])
 def test_no_listener_no_url(protocol: str) -> None:
     urls = PublicUrls("ngrok.me", {"http": 80})
-    for build in (urls.under_domain, urls.at_host):
+    for build in (urls.under_domain, partial(urls.at_host, with_port=True)):
         with pytest.raises(Fault) as caught:
             build(protocol, "x")
         assert caught.value.code == "unsupported_protocol"
