@@ -16,7 +16,8 @@ import trio
 from ngrokd.claims import Claims
 from ngrokd.desk import Desk
 from ngrokd.keeper import Keeper
-from ngrokd.ledger import Ends, Ledger, Regrants, unheard
+from ngrokd.ledger import Ends, Ledger, Regrants, any_port, unheard
+from ngrokd.settings import PortRange
 from ngrokd.local import SOCKET, Handler, serve_local
 from ngrokd.state import StateDirectory
 from ngrokd.store.base import Store
@@ -49,16 +50,23 @@ class Keeping:
         """The gate that asks this store."""
         return TokenGate(self.store, domain, open_to_all, self.keeper.used)
 
-    def ledger(self, domain: str, pin: str, ends: Ends, regrants: Regrants = unheard) -> Ledger:
+    def ledger(
+        self,
+        domain: str,
+        pin: str,
+        ends: Ends,
+        regrants: Regrants = unheard,
+        ports: Callable[[], PortRange] = any_port,
+    ) -> Ledger:
         """The books, for the operator. `ends` is called when a token's sessions have to end, `regrants` when they get other
-        limits."""
+        limits; `ports` says which ones tcp tunnels may have."""
 
         def tell(token_id: str, reason: str) -> int:
             ended = ends(token_id, reason)
             self.keeper.changed()
             return ended
 
-        return Ledger(self.store, self.claims, Zone(domain), pin, tell, regrants=regrants)
+        return Ledger(self.store, self.claims, Zone(domain), pin, tell, regrants=regrants, ports=ports)
 
     async def note_facts(self, domain: str, tunnel_port: int, *, own_certificate: bool) -> None:
         """Remember what commands want to know while no server runs. A disk that takes nothing is the keeper's worry."""

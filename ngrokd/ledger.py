@@ -15,7 +15,7 @@ import trio
 
 from ngrokd.claims import Claims
 from ngrokd.grants import Scope, parse_token_name
-from ngrokd.settings import HIGHEST_PORT, LOWEST_PORT
+from ngrokd.settings import HIGHEST_PORT, LOWEST_PORT, PortRange
 from ngrokd.store.base import Store
 from ngrokd.store.records import Name, Reservation, TokenRecord, no_such_token
 from protocol.errors import Blame, Fault
@@ -36,10 +36,16 @@ def unheard(_record: TokenRecord) -> None:
     """The `Regrants` of a ledger without a server."""
 
 
+def any_port() -> PortRange:
+    """The `ports` of a ledger that knows of no `-tcpPorts`."""
+    return PortRange(LOWEST_PORT, HIGHEST_PORT)
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """`pin` is the fingerprint that new tokens carry ("": none). `ends(token id, reason)` ends a token's sessions within a
-    second and says how many; `regrants(record)` gives them their token's new limits. All calls raise Fault."""
+    second and says how many; `regrants(record)` gives them their token's new limits; `ports()` is what the server gives out
+    now. All calls raise Fault."""
 
     store: Store
     claims: Claims
@@ -48,6 +54,7 @@ class Ledger:
     ends: Ends = nobody
     clock: Callable[[], float] = time.time
     regrants: Regrants = unheard
+    ports: Callable[[], PortRange] = any_port
 
     # -- tokens
     async def tokens(self) -> Sequence[TokenRecord]:
@@ -121,12 +128,24 @@ class Ledger:
         return await self.store.reservations()
 
     async def reserve(self, name: Name, token_id: str) -> Reservation:
-        """Raises Fault for names that nobody may have, `name_taken`, `no_such_token`."""
+        """Raises Fault for names that nobody may have, `port_not_allowed`, `name_taken`, `no_such_token`."""
         await self._known(token_id)
-        reservation = Reservation(self.check_name(name), token_id, self.clock())
+        reservation = Reservation(self._given_out(self.check_name(name)), token_id, self.clock())
         await self.store.reserve(reservation)
         self.claims.reserve(reservation.name, token_id)
         return reservation
+
+    def _given_out(self, name: Name) -> Name:
+        """`name`, if the server gives out ports like it. Not looked at to unreserve one: the range may have been changed."""
+        ports = self.ports()
+        if name.kind == "port" and int(name.text) not in ports:
+            raise Fault(
+                "port_not_allowed",
+                f"tcp port {name.text} is outside of -tcpPorts, {ports.first}-{ports.last}: nobody could have it",
+                blame=Blame.OPERATOR,
+                hint="choose one within, or widen the range first (a reload is enough)",
+            )
+        return name
 
     async def unreserve(self, name: Name) -> None:
         """Raises Fault `no_such_reservation`."""

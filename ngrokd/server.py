@@ -233,7 +233,8 @@ class Server:
         )  # fmt: skip
         assert self.certificate is not None
         pin = self.certificate.fingerprint if self.certificate.ca is not None else ""
-        ledger = parts.keeping.ledger(self.settings.domain, pin, partial(end_account, services), self._regrant)
+        ends = partial(end_account, services)
+        ledger = parts.keeping.ledger(self.settings.domain, pin, ends, self._regrant, lambda: parts.tcp.ports)
         port = self.addresses["tunnel"][0].port
         await parts.keeping.note_facts(self.settings.domain, port, own_certificate=bool(pin))
         operator = parts.office.open(house, levers, ledger)

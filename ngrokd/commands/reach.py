@@ -50,7 +50,7 @@ async def _alone(settings: Settings, state: StateDirectory, word: str, arguments
         given = settings.tunnel_addr.port if "tunnel_addr" in settings.model_fields_set else 0
         port = given or int(facts.get("tunnel_port", settings.tunnel_addr.port))
         pin = await trio.to_thread.run_sync(_pin, settings, state, facts.get("own_certificate", "yes") == "yes")
-        ledger = Ledger(store, Claims(), Zone(domain), pin)
+        ledger = Ledger(store, Claims(), Zone(domain), pin, ports=lambda: settings.tcp_ports)
         return await Desk(ledger, state, f"{domain}:{port}", running=False).carry_out(word, arguments)
     finally:
         await store.aclose()

@@ -13,6 +13,7 @@ import trio.testing
 from ngrokd.claims import Claims
 from ngrokd.grants import Scope
 from ngrokd.ledger import Ledger
+from ngrokd.settings import PortRange
 from ngrokd.store import Name
 from ngrokd.store.memory import MemoryStore
 from ngrokd.store.records import TokenRecord
@@ -88,6 +89,19 @@ async def test_tokens_are_found_by_name_and_id_the_living_one_first() -> None:
     assert (await bench.ledger.find(second)).id == second
     with pytest.raises(Fault):
         await bench.ledger.find("bob")
+
+
+async def test_a_port_that_the_server_gives_to_nobody_is_not_reserved() -> None:
+    bench = Bench()
+    alice, port = await bench.alice(), Name("port", "2222")
+    ledger = replace(bench.ledger, ports=lambda: PortRange(20000, 20010))
+    with pytest.raises(Fault, match="20000-20010") as caught:
+        await ledger.reserve(port, alice)
+    assert caught.value.code == "port_not_allowed"
+    assert "-tcpPorts" in caught.value.message
+    await ledger.reserve(Name("port", "20010"), alice)
+    await bench.ledger.reserve(port, alice)  # while the range was another one
+    await ledger.unreserve(ledger.name("2222"))
 
 
 async def test_reservations_take_effect_at_once() -> None:

@@ -16,10 +16,11 @@ import trio
 import trustme
 from structlog.testing import capture_logs
 
+from ngrokd.local import SOCKET, ask
 from ngrokd.reloading import Changes, signature
 from ngrokd.server import Server
 from ngrokd.settings import Settings, settings_from
-from protocol.errors import ConfigError
+from protocol.errors import ConfigError, Fault
 
 
 def put_pair(ca: trustme.CA, crt: Path, key: Path, name: str = "localhost") -> bytes:
@@ -90,6 +91,20 @@ async def test_what_changes_at_once_and_what_waits(tmp_path: Path) -> None:
         (site.pages / "page.html").write_text("<p>$title</p>")
         assert await site.server.reload() == Changes(["certificate", "error pages"], ["domain"])
         assert await site.shake_hands() != before
+
+    await with_site(tmp_path, test)
+
+
+async def test_a_port_is_reserved_within_the_range_of_now(tmp_path: Path) -> None:
+    async def test(site: Site) -> None:
+        commands = tmp_path / "state" / SOCKET
+        await ask(commands, "token_add", {"name": "alice"})
+        await ask(commands, "reserve", {"name": "2222", "for": "alice"})
+        site.values["tcp_ports"] = "2000-2010"
+        await site.server.reload()
+        with pytest.raises(Fault, match=r"-tcpPorts, 2000-2010"):
+            await ask(commands, "reserve", {"name": "2223", "for": "alice"})
+        await ask(commands, "reserve", {"name": "2010", "for": "alice"})
 
     await with_site(tmp_path, test)
 

@@ -37,6 +37,14 @@ def test_flags_say_what_a_server_would_be(settings: Settings) -> None:
     assert operate(named, "token_add", name="alice")["server"] == "example.me:5555"
 
 
+def test_flags_say_which_ports_a_server_would_give_out(settings: Settings) -> None:
+    named = settings_from({"state_dir": settings.state_dir, "tcp_ports": "2000-2010"})
+    operate(settings, "token_add", name="alice")
+    with pytest.raises(Fault, match="2000-2010"):
+        operate(named, "reserve", name="2222", **{"for": "alice"})
+    assert operate(settings, "reserve", name="2222", **{"for": "alice"})["name"] == "2222"
+
+
 def test_with_a_certificate_of_the_operator_s_a_token_has_no_pin(settings: Settings, tmp_path: Path) -> None:
     named = settings_from({"state_dir": settings.state_dir, "tls_crt": tmp_path / "a", "tls_key": tmp_path / "b"})
     token = parse_token(operate(named, "token_add", name="alice")["token"])
