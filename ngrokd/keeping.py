@@ -17,8 +17,8 @@ from ngrokd.claims import Claims
 from ngrokd.desk import Desk
 from ngrokd.keeper import Keeper
 from ngrokd.ledger import Ends, Ledger, Regrants, any_port, unheard
-from ngrokd.settings import PortRange
 from ngrokd.local import SOCKET, Handler, serve_local
+from ngrokd.settings import PortRange
 from ngrokd.state import StateDirectory
 from ngrokd.store.base import Store
 from ngrokd.store.sqlite import open_store
