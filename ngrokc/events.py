@@ -57,7 +57,7 @@ class TunnelOnline:
 
 @dataclass(frozen=True, slots=True)
 class TunnelRefused:
-    """The server did not open it. With `retry` the agent asks again by itself."""
+    """The server did not open it. With `retry` the agent asks again by itself, else only at its next login."""
 
     name: str
     protocol: str

@@ -18,7 +18,7 @@ from ngrokc.legs import Legs, LiveLegs
 from ngrokc.proxy import Visitors
 from ngrokc.proxy_links import ProxyLinks
 from ngrokc.routes import Route, Routes
-from ngrokc.tunnels import Answer, Asked, TunnelBook, WantedTunnel
+from ngrokc.tunnels import FOR_GOOD, Answer, Asked, TunnelBook, WantedTunnel
 from ngrokc.version import VERSION
 from protocol import messages
 from protocol.errors import Blame, Fault, LinkError, RefusedError, WireError
@@ -284,8 +284,9 @@ class Session:
         for protocol in answer.protocols:
             endpoint = tunnel.endpoints[protocol]
             endpoint.state, endpoint.code, endpoint.message = "refused", code, message.error
-        self._bus.publish(TunnelRefused(tunnel.name, "+".join(answer.protocols), code, message.error, retry=True))
-        if self._nursery is not None:
+        again = code not in FOR_GOOD
+        self._bus.publish(TunnelRefused(tunnel.name, "+".join(answer.protocols), code, message.error, retry=again))
+        if again and self._nursery is not None:
             self._nursery.start_soon(self._ask_again, tunnel, tunnel.backoff.next() + 1.0)
 
     async def _ask_again(self, tunnel: WantedTunnel, wait: float) -> None:

@@ -21,8 +21,10 @@ def describe(event: Event) -> str | None:
         case TunnelOnline():
             return f"{clean(event.url)} -> {clean(event.upstream)}"
         case TunnelRefused():
-            again = "; it will be asked for again" if event.retry else ""
-            return f"tunnel {clean(event.name)} ({event.protocol}) refused: {clean(event.message)}{again}"
+            again = (
+                "it will be asked for again" if event.retry else "waiting does not help, so it is not asked for again"
+            )
+            return f"tunnel {clean(event.name)} ({event.protocol}) refused: {clean(event.message)}; {again}"
         case TunnelClosed():
             return f"{clean(event.url) or clean(event.name)} closed: {clean(event.message) or clean(event.code)}"
         case Notice(level=level) if level != "debug":

@@ -21,6 +21,12 @@ from protocol.secret import new_request_id
 EndpointState = Literal["waiting", "online", "refused", "closed"]
 RETRY_FIRST = 5.0  # seconds until a refused tunnel is asked for again: a taken name is mostly ours from before
 RETRY_LONGEST = 60.0
+# Refusals that waiting does not change: somebody has to edit the configuration here or the server's. The next login asks
+# once more, for the server may be another by then. Codes that are not known here may pass, as those of a taken name do.
+FOR_GOOD = frozenset({
+    "bad_name", "reserved_name", "lookalike_name", "not_allowed", "port_not_allowed", "unsupported_protocol",
+    "unknown_option", "bad_option",
+})  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +39,11 @@ class Endpoint:
     code: str = ""
     message: str = ""
     route: Route | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """Refused, and asking again in this session would bring the same answer."""
+        return self.state == "refused" and self.code in FOR_GOOD
 
 
 @dataclass(slots=True, eq=False)
@@ -126,12 +137,13 @@ class Asked:
         return len(self._open)
 
     def requests(self, tunnel: WantedTunnel) -> list[ReqTunnel]:
-        """The messages to send for what `tunnel` misses, in order; they are expected to be answered from now on.
+        """The messages to send for what `tunnel` misses and may get, in order; they are expected to be answered from now on.
 
         Native: protocols with equal options go in one request, which the server grants whole or not at all. Towards
         1.7 each protocol is asked for on its own: it would give the second one the first one's port.
         """
         pending = {protocol for request in self._open if request.tunnel is tunnel for protocol in request.left}
+        pending |= {protocol for protocol, endpoint in tunnel.endpoints.items() if endpoint.hopeless}
         missing = [protocol for protocol in tunnel.missing if protocol not in pending]
         return [self._request(tunnel, group) for group in self._groups(tunnel, missing)]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import trio
+import trio.testing
 
 from ngrokc.agent import Agent, AgentSettings
 from ngrokc.events import Event, Notice, StateChanged, Subscription, TunnelClosed, TunnelOnline, TunnelRefused
@@ -218,12 +219,23 @@ async def test_closing_a_tunnel_tells_the_server() -> None:
         assert (await w.server.seen(CloseTunnel)).tunnel_id == "t1"
 
 
-async def test_a_refusal_names_the_whole_request() -> None:
+@pytest.mark.parametrize(("code", "retry"), [("name_taken", True), ("port_not_allowed", False), ("bad_name", False)])
+async def test_a_refusal_names_the_whole_request_and_whether_it_is_made_again(
+    code: str, retry: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("ngrokc.session.Session._ask_again", lambda *given: record(waits, given[2]))
     server = NativeServer(server_context())
-    server.refuse_tunnel = NewTunnel("", "", "", "the name is taken", "name_taken")
+    server.refuse_tunnel = NewTunnel("", "", "", "no", code)
     async with world(spec("web", 1, "http", "https", subdomain="test"), server=server) as w:
         event = await w.until(lambda event: isinstance(event, TunnelRefused))
-        assert event == TunnelRefused("web", "http+https", "name_taken", "the name is taken", retry=True)
+        assert event == TunnelRefused("web", "http+https", code, "no", retry=retry)
+        await trio.testing.wait_all_tasks_blocked()
+    assert len(waits) == retry
+
+
+async def record(waits: list[float], wait: float) -> None:
+    waits.append(wait)
 
 
 @pytest.mark.parametrize(

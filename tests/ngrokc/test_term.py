@@ -26,6 +26,10 @@ from ngrokc.term import describe
         (SessionStarted("1.7", "s", "c", (), "h:1"), "online at h:1 (server 1.7, an ngrok 1.7)"),
         (TunnelOnline("t", "http://a", "http", "127.0.0.1:80"), "http://a -> 127.0.0.1:80"),
         (TunnelRefused("t", "http", "x", "taken", True), "tunnel t (http) refused: taken; it will be asked for again"),
+        (
+            TunnelRefused("t", "http", "bad_name", "no", False),
+            "tunnel t (http) refused: no; waiting does not help, so it is not asked for again",
+        ),
         (TunnelClosed("t", "http://a", "taken_over", ""), "http://a closed: taken_over"),
         (Notice("warning", "hm\x1b[2J"), "warning: hm\\x1b[2J"),
         (Notice("debug", "hm"), None),

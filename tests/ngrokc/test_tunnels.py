@@ -6,7 +6,7 @@ import pytest
 
 from ngrokc.options import TunnelOptions
 from ngrokc.tunnel_spec import TunnelSpec
-from ngrokc.tunnels import Asked, TunnelBook, WantedTunnel
+from ngrokc.tunnels import FOR_GOOD, Asked, TunnelBook, WantedTunnel
 from protocol.address import parse_upstream
 from protocol.errors import Fault
 from protocol.messages import NewTunnel
@@ -76,6 +76,24 @@ def test_a_native_refusal_ends_the_whole_request() -> None:
     answer = asked.answered(NewTunnel(request.req_id, error="no", code="name_taken"))
     assert answer is not None
     assert answer.protocols == ("http", "https")
+
+
+@pytest.mark.parametrize(
+    ("code", "again"), [*[(code, False) for code in FOR_GOOD], ("name_taken", True), ("odd", True)]
+)
+def test_what_is_refused_for_good_is_asked_for_again_by_the_next_session_alone(code: str, again: bool) -> None:
+    book = TunnelBook([wanted("t", "http", "tcp", options=TunnelOptions(redirect_https=True)).spec])
+    tunnel = book.get("t")
+    assert tunnel is not None
+    asked = Asked(native=True)
+    for request in asked.requests(tunnel):
+        asked.answered(NewTunnel(request.req_id, error="no", code=code))
+    for endpoint in tunnel.endpoints.values():
+        endpoint.state, endpoint.code = "refused", "name_taken"
+    tunnel.endpoints["tcp"].code = code
+    assert [request.protocol for request in asked.requests(tunnel)] == (["http", "tcp"] if again else ["http"])
+    book.session_lost()
+    assert [request.protocol for request in Asked(native=True).requests(tunnel)] == ["http", "tcp"]
 
 
 @pytest.mark.parametrize(
