@@ -26,6 +26,7 @@ from protocol.mux import Role
 MAX_LEGS = 8  # of one session; two saturate a core, more are for long links with losses
 DIAL_TIMEOUT = 10.0
 REGISTER_TIMEOUT = 10.0
+PARTING = 0.5  # seconds for a session to end behind its legs: a server that ends it sends them away first
 STEADY = 10.0  # seconds a leg lives before its end counts as news and not as the next failure
 
 Register = Callable[[int], RegLeg]
@@ -112,7 +113,9 @@ class Legs:
         while True:
             began = trio.current_time()
             try:
-                reason = await self._serve_one()
+                reason, orderly = await self._serve_one()
+                if orderly:  # mostly it goes with its session, and then there is nothing to say and nothing to dial
+                    await trio.sleep(PARTING)
             except RefusedError as error:
                 if self._count > 1:  # the server has enough of them
                     self._count -= 1
@@ -129,8 +132,9 @@ class Legs:
                 self._visitors.bus.publish(Notice("warning", f"a leg ended and is dialled again: {reason}"))
             await trio.sleep(backoff.next())
 
-    async def _serve_one(self) -> str:
-        """Dial, register and wait for the end; why it ended. Raises Fault or PortBroken before there was a leg."""
+    async def _serve_one(self) -> tuple[str, bool]:
+        """Dial, register and wait for the end; why it ended, and whether the server sent it away in order. Raises Fault or
+        PortBroken before there was a leg."""
         port = await self._dialer.dial(timeout=DIAL_TIMEOUT, leg=True)
         try:
             port = await self._registered(port)
@@ -158,7 +162,7 @@ class Legs:
             self._mine.add(leg)
             self._live.add(leg)
         await ended.wait()
-        return reasons[0]
+        return reasons[0], leg.draining
 
     async def _registered(self, port: Port) -> Port:
         link = FramedLink(port.stream())

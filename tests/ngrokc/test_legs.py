@@ -141,6 +141,44 @@ async def test_legs_are_added_and_dialled_again() -> None:
         await w.server.until(lambda: len(w.server.legs) == 2)
 
 
+def warnings(events: list[Event]) -> list[str]:
+    """Those that speak of legs."""
+    return [
+        event.message
+        for event in events
+        if isinstance(event, Notice) and event.level == "warning" and "leg" in event.message
+    ]
+
+
+async def test_a_leg_that_goes_with_its_session_is_no_news() -> None:
+    async with world(spec("web", 1, "http", subdomain="test")) as w:
+        await w.online()
+        leg = await w.server.leg()
+        seen: list[Event] = []
+        with w.server.reactor.turn():
+            leg.go_away()
+        await w.server.until(lambda: not w.server.legs)
+        await w.server.links[0].aclose()
+
+        def back(event: Event) -> bool:
+            seen.append(event)
+            return isinstance(event, TunnelOnline)
+
+        await w.until(back)
+        assert warnings(seen) == []
+        assert (await w.server.seen(RegLeg, 2)).leg == 1  # the new session's; none was dialled for the old one
+
+
+async def test_a_leg_that_is_sent_away_alone_is_told_and_dialled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ngrokc.legs.PARTING", 0.0)
+    async with world() as w:
+        leg = await w.server.leg()
+        with w.server.reactor.turn():
+            leg.go_away()
+        await w.until(lambda event: warnings([event]) == ["a leg ended and is dialled again: drained"])
+        assert (await w.server.seen(RegLeg, 2)).leg == 2
+
+
 async def test_a_server_that_has_enough_legs_is_left_alone() -> None:
     async with world() as w:
         await w.server.leg()
