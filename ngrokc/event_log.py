@@ -38,6 +38,8 @@ def write_event(log: Log, event: Event) -> None:
     facts = {field.name: getattr(event, field.name) for field in fields(event)}  # asdict copies deeply, 40 us
     if isinstance(event, StateChanged):  # a state without a reason needs no words about that
         facts = {key: value for key, value in facts.items() if value not in ("", None)}
+        if event.retry_in is not None:
+            facts["retry_in"] = round(event.retry_in, 1)  # for reading: it was drawn at random
     name = _NAMES[type(event).__name__]
     if isinstance(event, SessionStarted):
         facts["client_id"] = f"{event.client_id[:8]}..."  # towards a 1.7 server the whole of it is a key to the session

@@ -39,9 +39,14 @@ def _state(event: StateChanged) -> str | None:
         case "connecting":
             return f"connecting{reason}"
         case "reconnecting":
-            wait = f" in {event.retry_in:.1f} s" if event.retry_in is not None else ""
-            return f"reconnecting{wait}{reason}"
+            return f"reconnecting{_when(event.retry_in)}{reason}"
         case "closed":
             return f"closed{reason}"
         case _:
             return None  # SessionStarted says it
+
+
+def _when(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f" in {seconds:.1f} s" if seconds >= 0.05 else " now"

@@ -52,7 +52,7 @@ def test_levels(event: Event, level: str) -> None:
 def test_a_state_says_what_it_has_to_say() -> None:
     capture = LogCapture()
     write_event(logger(capture), StateChanged("online"))
-    write_event(logger(capture), StateChanged("reconnecting", "gone", 1.5))
+    write_event(logger(capture), StateChanged("reconnecting", "gone", 1.4842197740671867))
     online, waiting = capture.entries
     assert online == {"event": "state", "log_level": "info", "state": "online"}
     assert (waiting["reason"], waiting["retry_in"]) == ("gone", 1.5)

@@ -21,6 +21,9 @@ from ngrokc.term import describe
     [
         (StateChanged("connecting"), "connecting"),
         (StateChanged("reconnecting", "the link is gone", 1.25), "reconnecting in 1.2 s: the link is gone"),
+        (StateChanged("reconnecting", "the link is gone", 0.04), "reconnecting now: the link is gone"),
+        (StateChanged("reconnecting", "", 0.06), "reconnecting in 0.1 s"),
+        (StateChanged("reconnecting"), "reconnecting"),
         (StateChanged("online"), None),
         (StateChanged("closed"), "closed"),
         (SessionStarted("1.7", "s", "c", (), "h:1"), "online at h:1 (server 1.7, an ngrok 1.7)"),
