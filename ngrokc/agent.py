@@ -104,6 +104,8 @@ class Agent:
                 await nursery.start(self._reactor.run)
                 nursery.start_soon(clock.watch, self._jumped, self._clocks)
                 task_status.started()
+                for tunnel in self._shared.book:
+                    self._tell_of_names(tunnel.spec)
                 refused = await self._connect_for_ever(nursery)
                 last_reason = refused.message
                 nursery.cancel_scope.cancel()
@@ -193,6 +195,10 @@ class Agent:
     def _warn(self, text: str) -> None:
         self.events.publish(Notice("warning", text))
 
+    def _tell_of_names(self, spec: TunnelSpec) -> None:
+        if spec.idle_name:
+            self._warn(spec.idle_name)
+
     def _spawn(self, job: Callable[[], Awaitable[None]]) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(job)
@@ -214,6 +220,7 @@ class Agent:
         tunnel = WantedTunnel(spec, offer)
         with self.events.subscribe(visitors=False) as events:
             self._shared.book.add(tunnel)
+            self._tell_of_names(spec)
             try:
                 if self._session is not None:
                     await self._ask(self._session, tunnel)

@@ -24,7 +24,7 @@ VALUED = MappingProxyType({
     "authtoken": ("", "TOKEN", "token for the server; kept in the configuration file once it was accepted"),
     "httpauth": ("", "USER:PASSWORD", "ask visitors for this name and password"),
     "subdomain": ("", "NAME", "ask for this name below the server's domain"),
-    "hostname": ("", "NAME", "ask for this full host name"),
+    "hostname": ("", "NAME", "ask for this full host name; goes before -subdomain"),
     "hostHeader": ("", "VALUE", "what the service gets as Host: `preserve`, `rewrite` (its own address) or a name"),
     "proto": ("http+https", "PROTO", "http, https, tcp or several joined with +"),
     "remotePort": ("", "PORT", "tcp: ask for this public port"),

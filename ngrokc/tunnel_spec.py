@@ -43,6 +43,13 @@ class TunnelSpec:
             return {key: value for key, value in wire.items() if key in ("allow_ips", "deny_ips", "on_conflict")}
         return wire
 
+    @property
+    def idle_name(self) -> str:
+        """What to tell about a name that does not count, "" where all do. As in 1.7 a hostname goes before a subdomain."""
+        if not (self.hostname.strip() and self.subdomain.strip()):
+            return ""
+        return f"tunnel {self.name}: subdomain {self.subdomain!r} does not count, hostname {self.hostname!r} goes before it"
+
 
 def split_protocols(text: str) -> tuple[str, ...]:
     """`http+https` in its parts, in our order. Raises ConfigError for unknown and repeated ones."""

@@ -250,6 +250,27 @@ async def test_a_session_that_the_operator_ended_comes_back_with_its_tunnels() -
         assert (await w.server.seen(ReqTunnel, 2)).subdomain == "test"
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_name_that_does_not_count_is_told_once(late: bool) -> None:
+    both = spec("web", 1, "http", subdomain="test", hostname="shop.example.org")
+    async with world(*([] if late else [both])) as w:
+        if late:
+            await w.server.leg()
+            await w.agent.open_tunnel(both)
+        told = await w.until(lambda event: isinstance(event, Notice) and "does not count" in event.message)
+        assert told == Notice("warning", both.idle_name)
+        await w.online()
+        await w.server.links[0].aclose()
+        again: list[Event] = []
+
+        def back(event: Event) -> bool:
+            again.append(event)
+            return isinstance(event, TunnelOnline)
+
+        await w.until(back)
+        assert not any(isinstance(event, Notice) and "does not count" in event.message for event in again)
+
+
 async def test_closing_a_tunnel_tells_the_server() -> None:
     async with world(spec("web", 1, "http", subdomain="test")) as w:
         await w.online()

@@ -27,6 +27,14 @@ def test_names_are_checked_for_spelling_only() -> None:
         check_spec(TunnelSpec("t", {}))
 
 
+def test_of_two_names_one_does_not_count() -> None:
+    spec = TunnelSpec("web", no_upstreams(("http",)), subdomain="a", hostname="b.example.org")
+    check_spec(spec)  # files of 1.7 may have both
+    assert spec.idle_name == "tunnel web: subdomain 'a' does not count, hostname 'b.example.org' goes before it"
+    for one in ({"subdomain": "a"}, {"hostname": "b.example.org"}, {"subdomain": "a", "hostname": " "}, {}):
+        assert TunnelSpec("web", no_upstreams(("http",)), **one).idle_name == ""  # type: ignore[arg-type]
+
+
 def test_tcp_has_no_heads_to_edit() -> None:
     options = TunnelOptions(host_header="rewrite", allow_ips=("10.0.0.0/8",))
     spec = TunnelSpec("t", MappingProxyType({"tcp": parse_upstream("22"), "http": None}), options=options)
