@@ -38,6 +38,8 @@ MAX_STRANGERS_OF_ONE = 1_536  # of one address: a thousand agents behind it come
 # longer than their time allows, nobody comes in.
 AT_WORK_OF_ONE = 128
 COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
+# How the alerts end by which a peer says that it does not believe our certificate, as OpenSSL names them.
+DOUBTS = ("_UNKNOWN_CA", "_BAD_CERTIFICATE", "_CERTIFICATE_UNKNOWN", "_CERTIFICATE_EXPIRED")
 
 
 class TunnelPort:
@@ -109,7 +111,7 @@ class TunnelPort:
         except trio.TooSlowError:
             log.info("a link said nothing in time")
         except (PortBroken, LinkError) as error:
-            log.info("a link failed", reason=str(error))
+            (log.debug if _comes_back(error, arrival) else log.info)("a link failed", reason=str(error))
         except Fault as fault:
             log_fault(log, fault, "a link began badly")
         except Exception:
@@ -197,3 +199,10 @@ class TunnelPort:
         port.attach(self._services.reactor)
         with self._services.reactor.turn():
             pool.offer(port)
+
+
+def _comes_back(error: PortBroken | LinkError, arrival: Arrival) -> bool:
+    """Whether this is the first try of an agent on this machine: it checks the certificate, finds our own CA's, and comes
+    again at once, excusing it. One that does not excuse it tells its user."""
+    cause = error.__cause__
+    return arrival.on_this_machine and isinstance(cause, ssl.SSLError) and str(cause.reason).endswith(DOUBTS)

@@ -28,9 +28,12 @@ from ngrokd.policy import Policy
 from ngrokd.pool import LinkPool
 from ngrokd.registry import Registry
 from protocol.frames import FIRST_FRAME_CAP
+from protocol.link.faults import TlsError
 from protocol.link.framed import FramedLink
 from protocol.link.listener import bind
 from protocol.link.tls import TlsPort
+from protocol.link.tls_socket import TlsSocketPort
+from protocol.link.trust import ClientTls
 from protocol.messages import Auth, AuthResp, Message, Ping, Pong, RegLeg, RegLegResp, RegProxy
 from protocol.names import PublicUrls, Zone
 from protocol.secret import new_request_id
@@ -257,6 +260,31 @@ async def test_links_of_one_address_shake_hands_in_turn(monkeypatch: pytest.Monk
             await second.aclose()
         await until(lambda: w.tunnel_port.strangers == 0)
         assert not w.tunnel_port._turns
+
+
+@pytest.mark.parametrize("leg", [False, True])
+@pytest.mark.parametrize(
+    ("peer", "trusting", "level"),
+    [("127.0.0.1", False, "debug"), ("192.0.2.9", False, "info"), ("127.0.0.1", True, "info")],
+)
+async def test_a_doubted_certificate_is_news_unless_the_agent_is_on_this_machine(
+    peer: str, trusting: bool, level: str, leg: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tries again, and accepts it then. Other failures are told whoever it is."""
+    monkeypatch.setattr(accept, "plain_ip", lambda _address: peer)
+    async with world() as w:
+        with structlog.testing.capture_logs() as lines:
+            context = contexts()[0] if trusting else ClientTls().context_for(None, leg=leg)
+            port = (TlsSocketPort if leg else TlsPort)(await w.connect(), context, server_name=SERVER_NAME)
+            if trusting:
+                await port.handshake()
+                port.abort()
+            else:
+                with pytest.raises(TlsError):
+                    await port.handshake()
+                port.close()
+            await until(lambda: bool(lines))
+        assert [(line["event"], line["log_level"]) for line in lines] == [("a link failed", level)]
 
 
 async def test_a_defect_ends_one_link_alone(monkeypatch: pytest.MonkeyPatch) -> None:
