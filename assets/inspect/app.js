@@ -10,7 +10,7 @@ import { drawStatus, welcome } from "./status.js";
 const pane = byId("detail-pane");
 const go = (id) => { location.hash = id ? `#/x/${id}` : "#/"; };
 const list = new List(byId("rows"), byId("spacer"), go);
-const detail = new Detail(pane, go);
+const detail = new Detail(pane, (id) => (id ? go(id) : back()));
 let session = null;
 let view = "list";
 let counts = null;
@@ -48,6 +48,7 @@ function footer() {
   if (counts.cut) lost.push(`${counts.cut} connections not followed to their end`);
   if (counts.forgotten) lost.push(`${counts.forgotten} older ones made room`);
   if (counts.trouble) lost.push(counts.trouble);
+  byId("none").hidden = !counts.kept || list.order.length > 0;
   replace(byId("counts"), `${shown} · ${bytes(counts.memory + counts.disk)}${held}`, lost.length ? h("span", { class: "lost" }, ` · ${lost.join(" · ")}`) : null);
 }
 
@@ -90,9 +91,15 @@ byId("pause").addEventListener("click", pause);
 byId("clear").addEventListener("click", () => post("/api/clear", {}).catch((error) => toast(error.message)));
 byId("menu").addEventListener("click", () => menu(byId("har-menu").hidden));
 function menu(open) {
+  if (!open && byId("har-menu").contains(document.activeElement)) byId("menu").focus(); // what is hidden can't keep it
   byId("har-menu").hidden = !open;
   byId("menu").setAttribute("aria-expanded", String(open));
 }
+function leave(target) {
+  if (target && !byId("har-menu").hidden && !target.closest("#har-menu, #menu")) menu(false);
+}
+document.addEventListener("pointerdown", (event) => leave(event.target));
+document.addEventListener("focusin", (event) => leave(event.target));
 function download(reveal) {
   menu(false);
   const link = h("a", { href: `/api/har?q=${encodeURIComponent(byId("filter").value)}&reveal=${reveal}`, download: "ngrokc.har" });
@@ -120,21 +127,36 @@ function help() {
   const box = byId("help");
   replace(box, h("h2", {}, "Keys"), h("dl", { class: "keys" }, KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
     h("h3", {}, "Filter"), h("p", { class: "mono" }, FILTERS), h("p", { class: "soft" }, "All terms must fit; a minus turns one round. ", h("a", { href: "/api/openapi.json" }, "The API"), " does the same."),
-    h("div", { class: "actions" }, h("span", { class: "gap" }), h("button", { class: "main", onclick: () => box.close() }, "Close")));
+    h("div", { class: "actions" }, h("span", { class: "gap" }), h("button", { class: "main", autofocus: true, onclick: () => box.close() }, "Close")));
   box.showModal();
 }
 byId("help-button").addEventListener("click", help);
 
 const ACTIONS = {
   j: () => go(list.near(1)), k: () => go(list.near(-1)), ArrowDown: () => go(list.near(1)), ArrowUp: () => go(list.near(-1)),
-  Enter: () => list.selected && go(list.selected), Escape: () => { menu(false); go(""); }, r: () => detail.data?.request && !detail.data.obstacle && detail.replay(1).catch(() => {}),
-  e: () => detail.data?.request && detail.edit(), p: pause, s: () => { location.hash = view === "status" ? "#/" : "#/status"; }, "?": help, "/": () => { location.hash = view === "status" ? "#/" : location.hash; byId("filter").focus(); },
+  Enter: () => list.selected && go(list.selected), Escape: back, r: () => detail.data?.request && !detail.data.obstacle && detail.replay(1).catch(() => {}),
+  e: () => detail.data?.request && detail.edit(), p: pause, s: () => { location.hash = view === "status" ? "#/" : "#/status"; }, "?": help, "/": search,
 };
+function search() {
+  if (view === "status") { location.hash = "#/"; route(); } // a hidden box takes no focus
+  byId("filter").focus();
+}
+/** One step back: out of the menu, else out of the detail, whose keys go on in the list. */
+function back() {
+  if (!byId("har-menu").hidden) { menu(false); return; }
+  const within = pane.contains(document.activeElement);
+  go("");
+  if (within) { route(); byId("rows").focus(); }
+}
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const typing = event.target.closest("input, textarea, select");
-  if (typing) { if (event.key === "Escape") typing.blur(); return; }
-  if (event.key === "Enter" && event.target.closest("button, a, .button")) return;
+  if (typing && typing.type !== "file") {
+    if (event.key === "Escape") typing.blur();
+    if (typing.id === "filter" && ["Enter", "ArrowDown"].includes(event.key)) { event.preventDefault(); byId("rows").focus(); }
+    return;
+  }
+  if (event.key === "Enter" && event.target.closest("button, a, .button, input")) return;
   if (event.key.startsWith("Arrow") && !event.target.closest("#rows, body > *:not(main)") && event.target !== document.body) return;
   const action = ACTIONS[event.key];
   if (action) { event.preventDefault(); action(); }

@@ -6,6 +6,23 @@ import { byId, copyText, h, replace, svg, toast, visible } from "./dom.js";
 import { openEdit } from "./edit.js";
 import { bytes, clock, ip, iso, millis, tag } from "./format.js";
 
+/** Arrows go round within a row of tabs, as its role promises; Tab leaves it. */
+function moveTab(event) {
+  const tabs = [...event.currentTarget.children];
+  const at = tabs.indexOf(event.target);
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1 + tabs.length, Home: 0, End: tabs.length - 1 }[event.key];
+  if (at < 0 || to === undefined) return;
+  event.preventDefault();
+  tabs[to % tabs.length].focus();
+  tabs[to % tabs.length].click();
+}
+
+/** Texts that scroll take the focus, too. */
+function keyed(box, key) {
+  for (const text of box.querySelectorAll("pre")) text.dataset.key = key;
+  return box;
+}
+
 export class Detail {
   constructor(pane, go) {
     this.pane = pane;
@@ -15,16 +32,28 @@ export class Detail {
     this.reveal = false;
     this.tabs = { request: "body", answer: "body" };
     this.stale = false;
-    this.loading = false;
+    this.focus = ""; // the key of the element that had it, through redraws and while another exchange loads
   }
 
   async open(id) {
-    if (id !== this.id) { this.reveal = false; this.data = null; replace(this.pane, h("p", { class: "soft" }, "Loading…")); this.pane.scrollTop = 0; }
+    if (id !== this.id) { this.keepFocus(); this.reveal = false; this.data = null; replace(this.pane, h("p", { class: "soft" }, "Loading…")); this.pane.scrollTop = 0; }
     this.id = id;
     await this.load();
   }
 
-  close() { this.id = ""; this.data = null; }
+  close() { this.id = ""; this.data = null; this.focus = ""; }
+
+  keepFocus() {
+    if (this.pane.contains(document.activeElement)) this.focus = document.activeElement.dataset.key ?? "none";
+  }
+
+  /** To where it was, unless somebody has moved it meanwhile. The pane has it when its place is gone or disabled now. */
+  giveFocus() {
+    if (!this.focus || (document.activeElement && document.activeElement !== document.body)) return;
+    const wanted = this.pane.querySelector(`[data-key="${this.focus}"]:not(:disabled)`) ?? this.pane;
+    wanted.focus();
+    this.focus = "";
+  }
 
   /** The list heard of a change; reload at most twice a second. */
   changed() {
@@ -49,7 +78,7 @@ export class Detail {
   draw() {
     const it = this.data;
     if (!it.request) { this.drawConnection(it); return; }
-    const focus = this.pane.contains(document.activeElement) ? document.activeElement.dataset.key : "";
+    this.keepFocus();
     const scrolls = [...this.pane.querySelectorAll("[data-scroll]")].map((box) => [box.dataset.scroll, box.scrollTop, box.scrollTop + box.clientHeight >= box.scrollHeight - 4]);
     replace(this.pane, this.title(it), this.actions(it), this.facts(it), this.timing(it),
       it.notes.map((note) => h("div", { class: "note" }, note)),
@@ -60,7 +89,7 @@ export class Detail {
       const box = this.pane.querySelector(`[data-scroll="${name}"]`);
       if (box) box.scrollTop = atEnd ? box.scrollHeight : top;
     }
-    if (focus) this.pane.querySelector(`[data-key="${focus}"]`)?.focus();
+    this.giveFocus();
   }
 
   /** A tcp connection, or a visitor whom no upstream took: counts and times, no bytes. */
@@ -85,17 +114,18 @@ export class Detail {
   actions(it) {
     const secrets = it.request.secrets.length + (it.answer ? it.answer.secrets.length : 0);
     const button = (key, text, run, more = {}) => h("button", { data: { key }, onclick: run, ...more }, text);
-    return h("div", { class: "actions" },
+    const imported = it.connection === "imported";
+    return h("div", { class: "actions" }, h("span", { class: "group" },
       button("replay", "Replay", () => this.replay(1), { class: "main", disabled: Boolean(it.obstacle), title: it.obstacle || "Send it again (r)" }),
-      button("times", "Replay n times", () => this.replayMany(), { disabled: Boolean(it.obstacle) }),
-      button("edit", "Edit and replay", () => this.edit(), { title: "e" }),
-      it.replay_of ? button("diff", "Compare with original", () => this.diff(it.replay_of, it.id)) : null,
-      h("span", { class: "gap" }),
+      button("times", "Replay n times", () => this.replayMany(), { disabled: Boolean(it.obstacle), title: it.obstacle }),
+      button("edit", "Edit and replay", () => this.edit(), { disabled: imported, title: imported ? it.obstacle : "e" }),
+      it.replay_of ? button("diff", "Compare with original", () => this.diff(it.replay_of, it.id)) : null),
+    h("span", { class: "group" },
       button("curl", "Copy as curl", () => this.copy("curl")),
       button("http", "HTTP", () => this.copy("http"), { title: "Copy as HTTP file" }),
       button("python", "Python", () => this.copy("python"), { title: "Copy as Python (httpx)" }),
-      h("a", { class: "button", href: `/api/har?id=${it.id}&reveal=${this.reveal ? 1 : 0}`, download: `${it.id}.har` }, "HAR"),
-      secrets ? button("reveal", this.reveal ? "Hide secrets" : "Show secrets", () => { this.reveal = !this.reveal; this.load(); }, { "aria-pressed": String(this.reveal) }) : null);
+      h("a", { class: "button", data: { key: "har" }, href: `/api/har?id=${it.id}&reveal=${this.reveal ? 1 : 0}`, download: `${it.id}.har` }, "HAR"),
+      secrets ? button("reveal", this.reveal ? "Hide secrets" : "Show secrets", () => { this.reveal = !this.reveal; this.load(); }, { "aria-pressed": String(this.reveal) }) : null));
   }
 
   facts(it) {
@@ -127,10 +157,11 @@ export class Detail {
     const size = half.size ? `${bytes(half.size)}${half.view.media ? `, ${half.view.media}` : ""}` : "no body";
     return h("section", { class: "side card", "aria-label": name }, h("h2", {}, name, h("span", { class: "soft mono" }, visible(size))),
       h("div", { class: "line" }, visible(half.line)),
-      h("div", { class: "tabs", role: "tablist" }, tabs.map(([id, text]) => h("button", {
-        role: "tab", "aria-selected": String(id === chosen), data: { key: `${key}-${id}` }, onclick: () => { this.tabs[key] = id; this.draw(); },
+      h("div", { class: "tabs", role: "tablist", "aria-label": name, onkeydown: moveTab }, tabs.map(([id, text]) => h("button", {
+        role: "tab", "aria-selected": String(id === chosen), tabindex: id === chosen ? "0" : "-1", data: { key: `${key}-${id}` },
+        onclick: () => { this.tabs[key] = id; this.draw(); },
       }, text))),
-      this.tab(chosen, key, half));
+      h("div", { role: "tabpanel", "aria-label": `${name}: ${tabs.find(([id]) => id === chosen)[1]}` }, this.tab(chosen, key, half)));
   }
 
   tab(chosen, key, half) {
@@ -142,7 +173,7 @@ export class Detail {
       case "cookies": return pairs(half.cookies);
       case "raw": return rawPane(this.id, key, this.reveal);
       case "hex": return hexPane(this.id, key);
-      default: return h("div", {}, body(half.view, key), half.kept ? h("p", {}, h("a", { href: `/api/exchanges/${this.id}/${key}/body`, download: "" }, "Download the body")) : null);
+      default: return h("div", {}, keyed(body(half.view, key), `${key}-text`), half.kept ? h("p", {}, h("a", { data: { key: `${key}-download` }, href: `/api/exchanges/${this.id}/${key}/body`, download: "" }, "Download the body")) : null);
     }
   }
 
@@ -150,7 +181,7 @@ export class Detail {
     const what = it.kind === "sse" ? "Events" : "Messages";
     return h("section", { class: "card", "aria-label": what }, h("h2", {}, `${what} ${it.messages.length + it.messages_lost}`),
       it.messages_lost ? h("div", { class: "note" }, `The first ${it.messages_lost} made room for newer ones`) : null,
-      h("ol", { class: "messages", data: { scroll: "messages" }, tabindex: "0" }, it.messages.map((one) => h("li", { class: one.up ? "up" : "down" },
+      h("ol", { class: "messages", data: { scroll: "messages", key: "messages" }, tabindex: "0" }, it.messages.map((one) => h("li", { class: one.up ? "up" : "down" },
         h("span", { class: "arrow", title: one.up ? "from the visitor" : "from the upstream" }, one.up ? "↑" : "↓"),
         h("span", { class: "soft" }, visible(one.name || one.kind)),
         h("span", { class: "text" }, one.text === null ? one.hex : visible(one.text), one.cut ? " …" : ""),
@@ -185,7 +216,7 @@ export class Detail {
     box.showModal();
   }
 
-  edit() { if (this.data) openEdit(this.id, (times, edit) => this.replay(times, edit)); }
+  edit() { if (this.data && this.data.connection !== "imported") openEdit(this.id, (times, edit) => this.replay(times, edit)); }
 
   async diff(old, fresh) {
     try {

@@ -34,7 +34,7 @@ export class List {
 
   set(rows) {
     this.rows = new Map(rows.map((row) => [row.id, row]));
-    this.order = rows.map((row) => row.id);
+    this.order = rows.toSorted((a, b) => b.at - a.at).map((row) => row.id); // they come as they were kept: imports first
     this.held = [];
     this.schedule();
   }
@@ -58,7 +58,7 @@ export class List {
 
   insert(fresh) {
     const away = this.box.scrollTop > 4; // somebody reads further down: keep what they see where it is
-    fresh.sort((a, b) => b.at - a.at);
+    fresh.reverse().sort((a, b) => b.at - a.at); // the last to come is above its equals, as in `set`
     const newest = this.order.length ? this.rows.get(this.order[0]).at : 0;
     this.order.unshift(...fresh.map((row) => row.id));
     if (fresh.at(-1).at < newest) this.order.sort((a, b) => this.rows.get(b).at - this.rows.get(a).at);

@@ -17,12 +17,11 @@ from ngrokc.inspect.body import Body, Vault
 from ngrokc.inspect.content import as_text, decoded, form_pairs, media_type
 from ngrokc.inspect.heads import Fields
 from ngrokc.inspect.mask import mask_fields, mask_text_target
-from ngrokc.inspect.model import Exchange, Half, Origin
+from ngrokc.inspect.model import IMPORTED, Exchange, Half, Origin
 
 IMPORT_CAP: Final = 32 * 1024 * 1024
 IMPORT_ENTRIES: Final = 1000
 BODY_CAP: Final = 1024 * 1024
-IMPORTED: Final = "imported"
 
 Json = dict[str, Any]
 
@@ -209,7 +208,7 @@ def _content(content: Json, key: str) -> bytes:
 
 def exchange_of(entry: Json, vault: Vault, id_: str) -> Exchange:
     """One entry that `parse` gave, as an exchange. In the store's thread: its bodies are charged to `vault`."""
-    origin = Origin(IMPORTED, entry["base"], "http", "", "")
+    origin = Origin(IMPORTED, entry["base"], "http", IMPORTED, "")
     request = _half(entry["start"], entry["fields"], entry["body"], vault)
     exchange = Exchange(id_, origin, request, entry["started"], entry["started"])
     if entry["status"]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from ngrokc.inspect.body import Body
 from ngrokc.inspect.heads import Fields, split_head
@@ -17,6 +17,7 @@ State = Literal["pending", "answering", "open", "done", "failed", "cut"]
 
 EXCHANGE_COST = 2048  # what the objects of an exchange weigh beside heads, bodies and messages
 MESSAGE_COST = 256
+IMPORTED: Final = "imported"  # the tunnel and the connection of what came out of a file
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import trio
 from ngrokc.inspect.backroom import Offload, at_once
 from ngrokc.inspect.conversation import Conversation
 from ngrokc.inspect.heads import Fields
-from ngrokc.inspect.model import Exchange, Origin
+from ngrokc.inspect.model import IMPORTED, Exchange, Origin
 from ngrokc.inspect.seams import RouteLike
 from ngrokc.inspect.store import Store
 from protocol import proxy_header
@@ -59,6 +59,8 @@ def refused(code: str, message: str) -> Fault:
 
 def obstacle(exchange: Exchange) -> str:
     """Why this exchange can't be sent again as it was, "" when it can."""
+    if exchange.origin.connection == IMPORTED:
+        return "it comes from a file: there is no tunnel to send it through"
     if exchange.kind in ("websocket", "upgraded"):
         return "an upgraded connection can't be replayed"
     if exchange.request.body.kept < exchange.request.body.size:
@@ -110,6 +112,8 @@ class Replayer:
         Raises Fault when it can't be sent."""
         if not 1 <= times <= TIMES:
             raise refused("bad_times", f"from 1 to {TIMES} times")
+        if exchange.origin.connection == IMPORTED:  # a tunnel of today may be called "imported"
+            raise refused("imported", obstacle(exchange))
         route = self._find(exchange.origin.tunnel, exchange.origin.protocol)
         if route is None or route.upstream is None:
             raise refused("no_upstream", "its tunnel is not open, or ends in a program")

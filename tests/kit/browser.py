@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
+import trio
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
@@ -42,7 +43,9 @@ class Page:
         self.driver = driver
 
     def open(self, url: str) -> None:
+        """Behind a redirect the driver comes back before the page's scripts have run: keys pressed then are lost."""
         self.driver.get(url)
+        self.wait(lambda: self.run("return document.readyState") == "complete", url)
 
     def wait(self, check: Callable[[], Result], what: str = "") -> Result:
         """Until `check` gives something true; elements that were replaced meanwhile count as not yet."""
@@ -106,3 +109,15 @@ def open_browser(width: int = 1400, height: int = 900) -> Iterator[Page]:
             yield Page(chrome)
         finally:
             chrome.quit()
+
+
+async def browse(steps: Callable[[Page], None], *, width: int = 1400, height: int = 900) -> None:
+    """Run `steps` with a browser in a thread, so that the inspector goes on serving."""
+
+    def work() -> None:
+        with open_browser(width, height) as page:
+            steps(page)
+            assert page.problems() == []
+
+    require()
+    await trio.to_thread.run_sync(work)

@@ -32,6 +32,20 @@ from protocol.errors import Fault
 ORIGIN = Origin("test", "http://test.example.me", "http", "conn-1", "203.0.113.7:5555")
 
 
+def request(method: str = "GET", path: str = "/", body: bytes = b"", kind: str = "", extra: str = "") -> bytes:
+    """A request as the wire has it."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: test.example.me\r\n{extra}"
+    if body:
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def answer(body: bytes = b"", kind: str = "text/plain", status: str = "200 OK", extra: str = "") -> bytes:
+    """An answer as the wire has it."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
+    return head.encode() + body
+
+
 class Bench:
     """Everything between tap and store. Call `close` at the end when bodies may have been spooled."""
 
@@ -161,3 +175,8 @@ async def open_inspection(
         async with httpx.AsyncClient(base_url=inspector.base_url, headers=headers, trust_env=False) as client:
             yield Inspection(inspector, agent, client)
         nursery.cancel_scope.cancel()
+
+
+def from_thread(it: Inspection, request: bytes, answer: bytes, *, end: bool = True) -> str:
+    """As `Inspection.send`, for the thread of a browser."""
+    return trio.from_thread.run_sync(partial(it.send, request, answer, end=end))

@@ -6,8 +6,6 @@ import base64
 import gzip
 import json
 import threading
-from collections.abc import Callable
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,8 +15,8 @@ from selenium.webdriver.common.keys import Keys
 from ngrokc.events import StateChanged
 from ngrokc.inspect.model import Connection
 from protocol.address import Upstream
-from tests.kit.browser import Page, open_browser, require
-from tests.kit.inspection import ORIGIN, Inspection, open_inspection
+from tests.kit.browser import Page, browse
+from tests.kit.inspection import ORIGIN, answer, from_thread, open_inspection, request
 from tests.kit.upstream import open_upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -28,34 +26,6 @@ PNG = base64.b64decode(
 )
 XSS = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>'\">"
 XSS += "<svg onload=document.title='owned'>"
-
-
-def request(method: str = "GET", path: str = "/", body: bytes = b"", kind: str = "", extra: str = "") -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: test.example.me\r\n{extra}"
-    if body:
-        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + b"\r\n" + body
-
-
-def answer(body: bytes = b"", kind: str = "text/plain", status: str = "200 OK", extra: str = "") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
-    return head.encode() + body
-
-
-async def browse(steps: Callable[[Page], None], *, width: int = 1400, height: int = 900) -> None:
-    """Run `steps` with a browser in a thread, so that the inspector goes on serving."""
-
-    def work() -> None:
-        with open_browser(width, height) as page:
-            steps(page)
-            assert page.problems() == []
-
-    require()
-    await trio.to_thread.run_sync(work)
-
-
-def from_thread(it: Inspection, request: bytes, answer: bytes, *, end: bool = True) -> str:
-    return trio.from_thread.run_sync(partial(it.send, request, answer, end=end))
 
 
 async def test_first_visit_live_list_filter_keys_and_clear() -> None:

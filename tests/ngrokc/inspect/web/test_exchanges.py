@@ -119,7 +119,11 @@ async def test_har_out_and_in() -> None:
         newest = next(it.inspector.store.newest())
         assert isinstance(newest, Exchange)
         assert (newest.origin.tunnel, newest.method, newest.status) == ("imported", "POST", 200)
-        assert (await replay(it, newest.id)).status_code == 400
+        it.route.name = "imported"  # a tunnel of this name is somebody else's all the same
+        refused = await replay(it, newest.id)
+        assert (refused.status_code, "from a file" in refused.text) == (400, True)
+        shown = await it.json(f"/api/exchanges/{newest.id}")
+        assert (shown["connection"], "from a file" in shown["obstacle"]) == ("imported", True)
 
 
 async def test_sizes_of_bodies_are_capped() -> None:
