@@ -27,7 +27,7 @@ from ngrokc.identity import Identity
 from ngrokc.legs import LiveLegs
 from ngrokc.proxy import Observer, Visitors
 from ngrokc.routes import Offer
-from ngrokc.session import Login, Session, Shared, log_in
+from ngrokc.session import Login, Session, Shared, log_in, product_of
 from ngrokc.status import AgentStatus, TunnelStatus, tunnel_statuses
 from ngrokc.tunnel_spec import TunnelSpec, check_spec
 from ngrokc.tunnels import TunnelBook, WantedTunnel
@@ -148,7 +148,7 @@ class Agent:
         answer = login.answer
         server = str(self.settings.server)
         self.events.publish(
-            SessionStarted(answer.mm_version, answer.session_id or "", answer.client_id, session.caps, server)
+            SessionStarted(product_of(answer), answer.session_id or "", answer.client_id, session.caps, server)
         )
         self._change("online", "")
         nursery.start_soon(self._serve, session)
@@ -263,7 +263,7 @@ class Agent:
             state=self._state,
             reason=self._reason,
             server=str(self.settings.server),
-            server_version=session.answer.mm_version if session else "",
+            server_version=product_of(session.answer) if session else "",
             session_id=(session.answer.session_id or "") if session else "",
             client_id=self.settings.identity.client_id,
             caps=session.caps if session else (),

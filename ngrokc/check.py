@@ -20,7 +20,7 @@ from ngrokc.identity import Identity
 from ngrokc.legs import LiveLegs
 from ngrokc.plan import Plan
 from ngrokc.proxy import Visitors
-from ngrokc.session import Login, Shared, log_in
+from ngrokc.session import Login, Shared, log_in, product_of
 from ngrokc.tunnels import TunnelBook
 from protocol.address import Upstream
 from protocol.errors import Fault, LinkError, RefusedError
@@ -166,7 +166,7 @@ async def _login(plan: Plan) -> Finding:
         raise outcome
     answer = outcome.answer
     dialect = "native" if answer.caps else "ngrok 1.7's dialect"
-    text = f"TLS and token are good; server version {answer.mm_version}, {dialect}"
+    text = f"TLS and token are good; server {product_of(answer)}, {dialect}"
     return Finding("login", "warn" if notes else "ok", text, hint="; ".join(notes))
 
 

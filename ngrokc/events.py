@@ -31,7 +31,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """Logged in. `caps` is empty against a 1.7 server."""
+    """Logged in. `caps` is empty against a 1.7 server; `server_version` is `1.7` then, else a name too: `ngrokd 0.1.0`."""
 
     server_version: str
     session_id: str

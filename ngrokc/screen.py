@@ -89,7 +89,7 @@ class Screen:
         return Picture(
             state=status.state,
             reason=status.reason,
-            version=f"{VERSION}/{self._server_version}",
+            version=f"{VERSION}, server {self._server_version}" if self._server_version else VERSION,
             server=status.server,
             latency=status.latency,
             inspector="" if inspector is None else inspector.base_url,

@@ -120,6 +120,11 @@ async def _authenticate(shared: Shared, link: FramedLink, order: ControlOrder) -
     return answer
 
 
+def product_of(answer: AuthResp) -> str:
+    """What program answered, for people: `ngrokd 0.1.0`; servers that do not say, those of 1.7 too, have a version alone."""
+    return answer.server or answer.mm_version
+
+
 class Session:
     """A running login. `run` serves it; `leaving` is set when the agent should dial anew (the link ended or will)."""
 

@@ -81,6 +81,7 @@ class Services:
     usages: Usages = field(default_factory=Usages)
     absences: Absences = field(default_factory=_no_absences)  # names whose agents are expected back
     cut: Callable[[Sequence[Tunnel]], None] = leave_alone  # resets the visitors of tunnels whose right has ended
+    product: str = "ngrokd"  # what native agents are told that we are, with the version
 
 
 def dismiss(services: Services, departure: Departure | None, reason: str, code: str = "") -> None:
@@ -180,7 +181,7 @@ def _enter(
     if older is not None:
         services.absences.left(older.tunnels)  # until it has asked for them again
     dismiss(services, older, "replaced by a newer connection of the same agent", "taken_over")
-    outbox.send(_welcome(session, caps, native=auth.caps is not None))
+    outbox.send(_welcome(session, caps, services.product if auth.caps is not None else None))
     links.warm_up()
     return session, outbox
 
@@ -197,14 +198,16 @@ def _opener(services: Services, outbox: Outbox, caps: tuple[str, ...]) -> LinkPo
     return LinkPool(services.reactor, lambda: outbox.send(ReqProxy()))
 
 
-def _welcome(session: Session, caps: tuple[str, ...], *, native: bool) -> AuthResp:
-    if not native:
+def _welcome(session: Session, caps: tuple[str, ...], product: str | None) -> AuthResp:
+    """`product` is for those who know more than 1.7."""
+    if product is None:
         return AuthResp(client_id=session.client_id)
     return AuthResp(
         client_id=session.client_id,
         caps=caps,
         ticket=session.ticket.reveal() if session.ticket is not None else None,
         session_id=session.id,
+        server=product,
     )
 
 

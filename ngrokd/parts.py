@@ -33,6 +33,7 @@ from ngrokd.reloading import Fresh
 from ngrokd.settings import Settings
 from ngrokd.token_gate import TokenGate
 from ngrokd.tunnel import Tunnel
+from ngrokd.version import program_version
 from protocol.link.epoll import EpollReactor
 from protocol.link.epoll import available as epoll_available
 from protocol.link.logs import Log
@@ -120,6 +121,7 @@ def build(
         CAPABILITIES,
         cut=cut,
         absences=absences,
+        product=f"ngrokd {program_version()}",
     )
     return Parts(services, public, tcp, TunnelPort(services, fresh.context), file, office, keeping, door, gate)
 

@@ -74,7 +74,8 @@ class Auth(Message):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AuthResp(Message):
-    """The answer to Auth. Refused when `error` is not empty; then `code` says why and `retry` whether to try again."""
+    """The answer to Auth. Refused when `error` is not empty; then `code` says why and `retry` whether to try again.
+    `server` is the program that answers, with its version, for people."""
 
     version: str = PROTOCOL_VERSION
     mm_version: str = CLASSIC_VERSION
@@ -85,6 +86,7 @@ class AuthResp(Message):
     session_id: str | None = None
     code: str | None = None
     retry: bool | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

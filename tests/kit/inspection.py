@@ -106,7 +106,7 @@ class FakeAgent:
             state="online",
             reason="",
             server="127.0.0.1:4443",
-            server_version="0.1.0",
+            server_version="ngrokd 0.1.0",
             session_id="s",
             client_id="c",
             caps=("mux",),

@@ -22,6 +22,7 @@ import pytest
 from ngrokc.events import Notice
 from ngrokc.inspect.model import Connection, Exchange
 from ngrokc.screen import Screen, refused_line, request_line
+from ngrokc.version import VERSION
 from tests.kit.inspection import ORIGIN, Bench, FakeAgent
 
 WAIT = 20.0
@@ -88,6 +89,7 @@ def test_what_stands_where(columns: int, rows: int) -> None:
         assert it.line("Session") == "Session       online"
         assert it.line("t0.") == "Forwarding    http://t0.example.me -> 127.0.0.1:8000"
         assert it.line("t1.") == "              http://t1.example.me -> 127.0.0.1:8001"
+        assert it.line("Version") == f"Version       {VERSION}, server ngrokd 0.1.0"
         assert it.line("Latency").endswith("12 ms")
         assert "http://127.0.0.1:" in it.line("Inspector")
         assert it.line("Connections").startswith("Connections   7 in all, 1 open")

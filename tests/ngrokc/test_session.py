@@ -12,7 +12,7 @@ from ngrokc.events import EventBus
 from ngrokc.identity import Identity
 from ngrokc.legs import LiveLegs
 from ngrokc.proxy import Visitors
-from ngrokc.session import Shared, log_in
+from ngrokc.session import Shared, log_in, product_of
 from ngrokc.tunnels import TunnelBook
 from protocol.address import HostPort
 from protocol.errors import Fault, LinkError, RefusedError
@@ -66,6 +66,11 @@ async def test_refusals(answer: AuthResp, retry: bool) -> None:
         with pytest.raises(RefusedError) as caught:
             await log_in(found)
         assert (caught.value.retry, caught.value.message) == (retry, "no")
+
+
+def test_what_program_answers() -> None:
+    assert product_of(AuthResp(client_id="c", server="ngrokd 0.1.0")) == "ngrokd 0.1.0"
+    assert product_of(AuthResp(client_id="c")) == "1.7"
 
 
 async def test_an_answer_without_an_id_is_no_login() -> None:

@@ -27,6 +27,7 @@ from ngrokc.term import describe
         (StateChanged("online"), None),
         (StateChanged("closed"), "closed"),
         (SessionStarted("1.7", "s", "c", (), "h:1"), "online at h:1 (server 1.7, an ngrok 1.7)"),
+        (SessionStarted("ngrokd 0.1.0", "s", "c", ("mux",), "h:1"), "online at h:1 (server ngrokd 0.1.0)"),
         (TunnelOnline("t", "http://a", "http", "127.0.0.1:80"), "http://a -> 127.0.0.1:80"),
         (TunnelRefused("t", "http", "x", "taken", True), "tunnel t (http) refused: taken; it will be asked for again"),
         (

@@ -182,6 +182,7 @@ async def test_a_native_agent_gets_ticket_and_capabilities(autojump_clock: MockC
     async with world() as w:
         _, welcome = await w.log_in(caps=(*NATIVE, "telepathy"))
         assert welcome.caps == NATIVE
+        assert welcome.server == w.services.product
         assert welcome.ticket is not None
         assert len(welcome.ticket) == 64
         session = w.registry.session(welcome.client_id)

@@ -22,6 +22,7 @@ from ngrokd.settings import settings_from
 from ngrokd.state import StateDirectory
 from ngrokd.store.memory import MemoryStore
 from ngrokd.token_gate import TokenGate
+from ngrokd.version import program_version
 
 
 def read(state: StateDirectory, **values: str) -> Fresh:
@@ -42,6 +43,7 @@ async def test_what_was_read_reaches_every_part(tmp_path: Path) -> None:
     parts = build(keeping, new_reactor(keeping.log), first, {"http": 80}, door, None, [])
     assert not gate_of(parts).open
     assert parts.live_visitors == 0
+    assert parts.services.product == f"ngrokd {program_version()}"
     second = read(state, open="true", tcp_ports="2000-2001", max_visitors="3", max_body="5", tcp_proxies="::1")
     parts.use(second)
     assert gate_of(parts).open
