@@ -8,10 +8,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Exact versions, each checked against its hash. The package itself is built with the setuptools of the lock file, so that
 # pip fetches nothing that is not written down.
 LOCKED := $(PIP) install --quiet --require-hashes --only-binary :all:
+COMPILED := $(CURDIR)/.compiled
+WHEEL := $(COMPILED)/.built
 OURSELVES := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test lint fmt fuzz soak bench bench-quick profile lock browser-deps clean
+.PHONY: help setup dev demo test test-compiled wheel lint fmt fuzz soak bench bench-quick profile lock browser-deps clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -67,7 +69,23 @@ fuzz: $(VENV)/.dev  ## heads, bodies, answers, the whole edge, mux and frames; F
 soak: $(VENV)/.dev  ## 100 000 requests of all kinds by http, 25 000 by https, then 8 000 hostile connections of each kind; some minutes
 	$(BIN)/python -m tests.soak
 
-bench: $(VENV)/.dev  ## the figures of the README: wants nginx, wrk and iperf3; under 12 minutes
+wheel: $(WHEEL)  ## dist/ngrokd-*.whl with what every byte passes compiled by mypyc: wants a C compiler, takes a minute or two
+
+SOURCES := setup.py pyproject.toml $(shell find protocol ngrokd ngrokc assets -type f -not -path '*/__pycache__/*')
+$(WHEEL): $(SOURCES) requirements-dev.lock | $(VENV)/.dev
+	@rm -rf build dist $(COMPILED)
+	@command -v "$${CC:-cc}" >/dev/null && $(BIN)/python -c 'import os, sysconfig as s; raise SystemExit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
+	  || { echo "make: it takes a C compiler and Python's headers; on Debian and Ubuntu: apt install gcc python3-dev" >&2; exit 1; }
+	NGROK_COMPILE=1 $(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . >dist.log 2>&1 || { cat dist.log >&2; exit 1; }
+	$(PIP) install --quiet --no-deps --target $(COMPILED) dist/*.whl
+	@rm -rf build dist.log
+	@touch $@
+
+test-compiled: $(WHEEL)  ## the real programs as `make wheel` built them: everything that is tested from outside
+	PYTHONPATH=$(COMPILED) $(BIN)/pytest -q -p no:cacheprovider tests/e2e tests/transparency tests/compat
+
+bench: $(VENV)/.dev  ## the figures of the README: wants nginx, wrk and iperf3, a C compiler if there is one; under 12 minutes
+	@$(MAKE) --no-print-directory wheel || echo "make: so nothing compiled is measured" >&2
 	$(BIN)/python -m tests.bench
 
 bench-quick: $(VENV)/.dev  ## the same, once and short: under a minute
@@ -87,4 +105,4 @@ browser-deps:  ## Debian and Ubuntu: chromium and its driver, for the browser te
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver
 
 clean:  ## forget the environment and every cache
-	rm -rf $(VENV) .demo bench-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(COMPILED) .demo bench-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,6 +16,7 @@ from tests.bench.report import US, Figure, Verdict
 
 DIRECT, PROXY, TLS = "nginx, direct", "nginx, one plain hop", "nginx -> nginx over TLS"
 CLASSIC, INSPECTED = f"{US}, classic", f"{US}, inspector on"
+COMPILED, COMPILED_INSPECTED = f"{US}, compiled", f"{US}, compiled, inspector on"
 KIB = 1024
 
 
@@ -30,9 +31,13 @@ class Bench:
     _pairs: dict[str, Pair] = field(default_factory=dict)
 
     def pair(self, kind: str = US) -> Pair:
-        """A pair that is started at its first use and stays: US, CLASSIC or INSPECTED."""
+        """A pair that is started at its first use and stays: US, CLASSIC, INSPECTED ..."""
         if kind not in self._pairs:
-            self._pairs[kind] = self.peers.pair(mux=kind != CLASSIC, inspect=kind == INSPECTED)
+            self._pairs[kind] = self.peers.pair(
+                mux=kind != CLASSIC,
+                inspect=kind in (INSPECTED, COMPILED_INSPECTED),
+                compiled=kind in (COMPILED, COMPILED_INSPECTED),
+            )
         return self._pairs[kind]
 
     def rounds(self) -> range:
@@ -41,6 +46,8 @@ class Bench:
     def http_targets(self, *, all_of_us: bool) -> list[tuple[str, int, str]]:
         """(name, port, host) of everything that gives the small answer."""
         ours = [US, CLASSIC, INSPECTED] if all_of_us and not self.quick else [US]
+        if self.peers.compiled:
+            ours += [COMPILED, COMPILED_INSPECTED] if all_of_us and not self.quick else [COMPILED]
         found = [(DIRECT, self.peers.direct, NAME), (PROXY, self.peers.proxy, NAME), (TLS, self.peers.front, NAME)]
         return found + [(kind, self.pair(kind).http_port, self.pair(kind).host) for kind in ours]
 
@@ -57,10 +64,13 @@ def keep_alive(bench: Bench) -> Iterator[Figure]:
             rate.add(name, load.rate)
             p50.add(name, load.p50)
             p99.add(name, load.p99)
-    rate.judge(Verdict("rate to nginx -> nginx over TLS", rate.ratio(US), 1.5, 2.0))
-    if INSPECTED in rate.rows:
-        rate.judge(Verdict("the same, inspector on", rate.ratio(INSPECTED), 1.25, 1.6))
-    p99.judge(Verdict("p99 to nginx -> nginx over TLS", p99.ratio(US), 1.0, 0.5, at_least=False))
+    for kind, note in ((US, ""), (COMPILED, ", compiled")):
+        if kind in rate.rows:
+            rate.judge(Verdict(f"rate to nginx -> nginx over TLS{note}", rate.ratio(kind), 1.5, 2.0))
+            p99.judge(Verdict(f"p99 to nginx -> nginx over TLS{note}", p99.ratio(kind), 1.0, 0.5, at_least=False))
+    for kind, note in ((INSPECTED, ""), (COMPILED_INSPECTED, ", compiled")):
+        if kind in rate.rows:
+            rate.judge(Verdict(f"the same, inspector on{note}", rate.ratio(kind), 1.25, 1.6))
     yield from (rate, p50, p99)
 
 
@@ -79,7 +89,9 @@ def closing(bench: Bench) -> Iterator[Figure]:
         for name, port, host in bench.http_targets(all_of_us=False):
             rate.add(name, tools.wrk(port, host, visitors=32, seconds=bench.seconds, close=True).rate)
             check_small(port, host)
-    rate.judge(Verdict("rate to nginx direct", rate.ratio(US), 0.19, 0.33))
+    for kind, note in ((US, ""), (COMPILED, ", compiled")):
+        if kind in rate.rows:
+            rate.judge(Verdict(f"rate to nginx direct{note}", rate.ratio(kind), 0.19, 0.33))
     yield rate
 
 
@@ -102,7 +114,7 @@ def bulk(bench: Bench) -> Iterator[Figure]:
     up, down = (
         Figure(f"bulk-{way}", f"bulk {way} through a tcp tunnel", "Gbit/s", "iperf3, direct") for way in ("up", "down")
     )
-    kinds = [US] if bench.quick else [US, CLASSIC]
+    kinds = [US] if bench.quick else [US, CLASSIC, *([COMPILED] if bench.peers.compiled else [])]
     for _ in bench.rounds():
         for figure, back in ((up, False), (down, True)):
             figure.add("iperf3, direct", tools.iperf3(bench.peers.iperf, seconds=bench.seconds, down=back))

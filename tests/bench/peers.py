@@ -23,6 +23,7 @@ from typing import Self
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+COMPILED = ROOT / ".compiled"  # what `make wheel` leaves there
 READY_WITHIN = 20.0
 SMALL = b"hello from the private service..."  # the answer of nginx/direct.conf
 NAME = "bench.localhost"
@@ -159,6 +160,11 @@ class Peers:
         self.profile_into: Path | None = None
         self._count = 0
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled programs are there."""
+        return (COMPILED / ".built").exists()
+
     def __enter__(self) -> Self:
         return self
 
@@ -216,15 +222,23 @@ class Peers:
         return int(json.loads(line.wait_for_line())["port"])
 
     def pair(
-        self, *, through: str | None = None, mux: bool = True, inspect: bool = False, open_server: bool = False
+        self,
+        *,
+        through: str | None = None,
+        mux: bool = True,
+        inspect: bool = False,
+        open_server: bool = False,
+        compiled: bool = False,
     ) -> Pair:
         """Start ngrokd and ngrokc and wait until every tunnel answers. `through`: arguments of tests.kit.delay for a long
-        line between them."""
+        line between them. `compiled`: as `make wheel` built them."""
         self._count += 1
         name = f"pair{self._count}"
         home = self.directory / name
         home.mkdir()
         env = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "NO_COLOR": "1"}
+        if compiled:
+            env["PYTHONPATH"] = str(COMPILED)
         http_port, tunnel_port = free_port(), free_port()
         flags = [f"-httpAddr=127.0.0.1:{http_port}", "-httpsAddr=", f"-tunnelAddr=127.0.0.1:{tunnel_port}"]
         flags += [f"-stateDir={home / 'ngrokd'}", "-log=stdout", "-log-level=WARNING", "-logFormat=json"]

@@ -175,12 +175,12 @@ class World:
         self._nursery = nursery
 
     def environment(self, name: str) -> dict[str, str]:
-        """Nothing of the user's own, and a home of its own."""
+        """Nothing of the user's own, and a home of its own. PYTHONPATH is where compiled modules are (`make test-compiled`)."""
         home = self.path / name
         home.mkdir(parents=True, exist_ok=True)
         kept = {
             key: os.environ[key]
-            for key in ("PATH", "LANG", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START")
+            for key in ("PATH", "PYTHONPATH", "LANG", "LD_LIBRARY_PATH", "COVERAGE_PROCESS_START")
             if key in os.environ
         }
         return {
