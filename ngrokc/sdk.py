@@ -1,6 +1,6 @@
 """Tunnels for programs: an agent in a few lines of trio. `ngrokc/__init__.py` shows what is public; see docs/sdk.md.
 
-    async with ngrokc.listen(server="example.me", subdomain="hello") as listener:
+    async with ngrokc.listen(server="example.me", name=ngrokc.Name(subdomain="hello")) as listener:
         print(listener.url)
         await trio.serve_listeners(handler, [listener])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +16,7 @@ from protocol.errors import ConfigError, RefusedError
 from protocol.frames import take
 from protocol.link.port import Port
 from protocol.messages import AuthResp, CloseTunnel, NewTunnel, StartProxy
+from tests.kit.faults import refused_port
 from tests.kit.go_wire import server_context
 from tests.kit.native_server import NativeServer
 
@@ -23,6 +27,50 @@ async def serving(server: NativeServer | None = None) -> AsyncIterator[tuple[Nat
         server = server or NativeServer(server_context())
         await nursery.start(server.serve)
         yield server, f"127.0.0.1:{server.port}"
+        nursery.cancel_scope.cancel()
+
+
+def example(number: int, server: str) -> Callable[[], Awaitable[None]]:
+    """`main` of an example of docs/sdk.md, with `server` for its own and without its token."""
+    text = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number].removesuffix("trio.run(main)\n")
+    for theirs in ('"127.0.0.1:4443"', '"example.me", token="..."'):
+        code = code.replace(theirs, repr(server))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    main: Callable[[], Awaitable[None]] = names["main"]
+    return main
+
+
+async def printed(capsys: pytest.CaptureFixture[str], wanted: str) -> str:
+    """What was printed, once `wanted` is in it."""
+    text = ""
+    with trio.fail_after(10):
+        while wanted not in text:
+            await trio.lowlevel.checkpoint()
+            text += capsys.readouterr().out
+    return text
+
+
+async def test_the_first_example(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving() as (server, address), trio.open_nursery() as nursery:
+        nursery.start_soon(example(0, address))
+        await printed(capsys, "http://hello.ngrok.me\n")
+        stream = await server.visit(StartProxy("http://hello.ngrok.me", "192.0.2.1:1", "t1"), b"x")
+        assert (await answer_on(stream)).endswith(b"hello\n")
+        stream.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_second_example_says_what_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(example(1, f"127.0.0.1:{refused_port()}"))
+        await printed(capsys, ": nothing listens there\n")
+        nursery.cancel_scope.cancel()
+    async with serving() as (_, address), trio.open_nursery() as nursery:
+        nursery.start_soon(example(1, address))
+        text = await printed(capsys, "at your service: http://app.ngrok.me\n")
+        assert f"online at {address} " in text
         nursery.cancel_scope.cancel()
 
 
