@@ -39,8 +39,13 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-function button(text, act, label) {
-  return element("button", { type: "button", "aria-label": label, class: "danger", on: act }, text);
+function button(text, act, label, style = "danger") {
+  return element("button", { type: "button", "aria-label": label, class: style, on: act }, text);
+}
+
+// What has the focus may be made anew meanwhile: its label tells the one that stands for it.
+function refocus(label) {
+  if (label && document.activeElement === document.body) document.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus();
 }
 
 // Rows are made anew only when they changed, so that a button does not vanish under the pointer.
@@ -49,6 +54,7 @@ function table(id, heads, rows, none) {
   const shown = JSON.stringify(rows.map((row) => row.map((cell) => (cell instanceof Node ? cell.getAttribute("aria-label") : cell))));
   if (place.dataset.shown === shown) return;
   place.dataset.shown = shown;
+  const focus = place.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : "";
   if (!rows.length) {
     place.replaceChildren(element("caption", { class: "none" }, none));
     return;
@@ -57,6 +63,7 @@ function table(id, heads, rows, none) {
   const top = element("tr", {}, ...heads.map((head) => element("th", { scope: "col", ...kind(head) }, head.replace("#", ""))));
   const body = rows.map((row) => element("tr", {}, ...row.map((cell, index) => element("td", kind(heads[index]), cell))));
   place.replaceChildren(element("thead", {}, top), element("tbody", {}, ...body));
+  refocus(focus);
 }
 
 function bars(id, entries, none) {
@@ -127,7 +134,7 @@ function showTokens(rows) {
     const now = Date.now() / 1000;
     const state = row.revoked !== null ? "revoked" : row.expires !== null && row.expires < now ? "expired" : `until ${moment(row.expires, "revoked")}`;
     const act = document.createElement("span");
-    if (row.revoked === null) act.append(button("Limits", () => changeLimits(row), `Limits of ${row.name}`), " ", button("Revoke", () => revoke(row), `Revoke ${row.name}`));
+    if (row.revoked === null) act.append(button("Limits", () => changeLimits(row), `Limits of ${row.name}`, ""), " ", button("Revoke", () => revoke(row), `Revoke ${row.name}`));
     return [row.name, row.id, state, [moment(row.last_used, "never"), row.last_source].filter(Boolean).join(" from "), limits(row.scope), act];
   }), "No token yet: only agents on this machine may log in.");
   const living = rows.filter((row) => row.revoked === null);
@@ -136,6 +143,7 @@ function showTokens(rows) {
   if (choice.dataset.shown !== JSON.stringify(living.map((row) => row.id))) {
     choice.dataset.shown = JSON.stringify(living.map((row) => row.id));
     choice.replaceChildren(...living.map((row) => element("option", { value: row.id }, row.name)));
+    if (!living.length) choice.append(element("option", { value: "" }, "make a token first"));
     if (before) choice.value = before;
   }
   return Object.fromEntries(rows.map((row) => [row.id, row.name]));
@@ -150,7 +158,7 @@ function showNames(rows, names) {
 
 function showBans(rows) {
   table("bans", ["Who", "#Left", ""], rows.map((row) => [
-    `${row.kind} ${row.value.length > 20 ? `${row.value.slice(0, 8)}…` : row.value}`, span(row.seconds), button("Let in", () => act("DELETE", `/api/bans/${encodeURIComponent(row.id)}`), `Let in ${row.id}`),
+    `${row.kind} ${row.value.length > 20 ? `${row.value.slice(0, 8)}…` : row.value}`, span(row.seconds), button("Let in", () => act("DELETE", `/api/bans/${encodeURIComponent(row.id)}`), `Let in ${row.id}`, ""),
   ]), "Nobody is kept out.");
 }
 
@@ -160,13 +168,22 @@ function ask(title, text, yes, withTime = false) {
   $("ask-text").textContent = text;
   $("ask-yes").textContent = yes;
   $("ask-time-label").hidden = !withTime;
-  const dialog = $("ask");
+  return answer($("ask"));
+}
+
+// Whether the dialog was answered with yes. The button that led here may have been made anew while it was open.
+function answer(dialog) {
+  const label = document.activeElement.getAttribute("aria-label");
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.addEventListener("close", () => {
+      refocus(label);
+      resolve(dialog.returnValue === "yes");
+    }, { once: true });
   });
 }
+for (const cancel of document.querySelectorAll("dialog .cancel")) cancel.addEventListener("click", () => cancel.closest("dialog").close("no"));
 
 function notice(text, good = false) {
   $("notice").textContent = text;
@@ -212,10 +229,7 @@ async function changeLimits(row) {
   for (const [name, text] of Object.entries(texts)) fields[name].value = text;
   for (const name of numbers) fields[name].value = scope[name] ?? "";
   fields.lifetime.replaceChildren(...[KEPT, "1d", "7d", "30d", "90d", "365d", "for ever"].map((text) => new Option(text, text)));
-  dialog.returnValue = "";
-  dialog.showModal();
-  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  if (dialog.returnValue !== "yes") return;
+  if (!await answer(dialog)) return;
   const wish = {};
   for (const name of Object.keys(texts)) wish[name] = fields[name].value.trim() || null;
   for (const name of numbers) wish[name] = fields[name].value ? Number(fields[name].value) : null;
@@ -239,12 +253,14 @@ $("token-form").addEventListener("submit", async (event) => {
     $("secret-text").textContent = made.text;
     $("secret").hidden = false;
     form.reset();
+    $("secret-copy").focus();
   }
 });
 $("secret-copy").addEventListener("click", () => navigator.clipboard.writeText($("secret-text").textContent).catch(() => notice("the browser does not allow copying")));
 $("secret-close").addEventListener("click", () => {
   $("secret-text").textContent = "";
   $("secret").hidden = true;
+  $("token-form").elements.name.focus();
 });
 $("name-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -273,6 +289,7 @@ $("login-form").addEventListener("submit", async (event) => {
     await call("POST", "/login", { token: $("token").value });
     $("token").value = $("login-error").textContent = "";
     await refresh();
+    $("desk").focus();
   } catch (error) {
     $("login-error").textContent = error.message;
   }

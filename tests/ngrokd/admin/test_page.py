@@ -11,6 +11,7 @@ import pytest
 import trio
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.kit.adminworld import AdminWorld, open_admin
@@ -52,6 +53,11 @@ def by(driver: webdriver.Chrome, selector: str) -> Any:
     return driver.find_element(By.CSS_SELECTOR, selector)
 
 
+def focused(driver: webdriver.Chrome) -> str:
+    script = "const it = document.activeElement; return it.getAttribute('aria-label') || it.id || it.name || it.tagName"
+    return str(driver.execute_script(script))
+
+
 def shoot(driver: webdriver.Chrome, name: str) -> None:
     """Keep a picture where SCREENSHOTS says."""
     where = os.environ.get("SCREENSHOTS")
@@ -76,13 +82,15 @@ def visit(driver: webdriver.Chrome, world: AdminWorld) -> None:
     by(driver, "#token").clear()
     by(driver, "#token").send_keys(world.token)
     by(driver, "#login-form button").click()
-    until(driver, lambda: by(driver, "#desk").is_displayed())
+    until(driver, lambda: focused(driver) == "desk")
     until(driver, lambda: "one.localhost" in by(driver, "#tunnels").text)
 
     by(driver, "#token-form [name=name]").send_keys("alice")
     by(driver, "#token-form [name=allow_hosts]").send_keys("shop,*.dev")
+    assert "make a token first" in by(driver, "#name-form select").text
     by(driver, "#token-form button").click()
     until(driver, lambda: by(driver, "#secret-text").text.startswith("nt_"))
+    until(driver, lambda: focused(driver) == "secret-copy")
     until(driver, lambda: "alice" in by(driver, "#tokens").text)
     by(driver, "#tokens button").click()
     until(driver, lambda: by(driver, "#limits").is_displayed())
@@ -90,7 +98,14 @@ def visit(driver: webdriver.Chrome, world: AdminWorld) -> None:
     by(driver, "#limits [name=max_tunnels]").send_keys("7")
     by(driver, "#limits [name=allow_hosts]").clear()
     shoot(driver, "limits")
-    by(driver, "#limits-yes").click()
+    by(driver, "#limits .cancel").click()
+    until(driver, lambda: not by(driver, "#limits").is_displayed())
+    assert focused(driver) == "Limits of alice"
+    by(driver, "#tokens button").send_keys(Keys.ENTER)
+    by(driver, "#limits [name=max_tunnels]").clear()
+    by(driver, "#limits [name=max_tunnels]").send_keys("7")
+    by(driver, "#limits [name=allow_hosts]").clear()
+    by(driver, "#limits [name=allow_hosts]").send_keys(Keys.ENTER)  # a form's first button is what Enter presses
     until(driver, lambda: "7 tunnels" in by(driver, "#tokens").text and "shop" not in by(driver, "#tokens").text)
     by(driver, "#name-form [name=name]").send_keys("shop.localhost")
     by(driver, "#name-form button").click()
@@ -102,6 +117,12 @@ def visit(driver: webdriver.Chrome, world: AdminWorld) -> None:
     driver.set_window_size(1200, 1500)
     by(driver, "#secret-close").click()
     assert by(driver, "#secret-text").get_attribute("textContent") == ""
+    assert focused(driver) == "name"
+    driver.execute_script(
+        "document.querySelector('#sessions button').focus(); document.getElementById('sessions').dataset.shown = ''"
+    )
+    until(driver, lambda: by(driver, "#sessions").get_attribute("data-shown"))
+    assert focused(driver).startswith("Kick ")  # its row was made anew
 
     by(driver, "#sessions button").click()
     until(driver, lambda: by(driver, "#ask").is_displayed())
