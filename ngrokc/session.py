@@ -254,7 +254,8 @@ class Session:
             self._refused(answer)
             return
         self._online(answer)
-        await self._ask_for([answer.tunnel])  # 1.7: the other protocol of a nameless tunnel can be asked for now
+        if not self.native:  # the other protocol of a nameless tunnel can be asked for now
+            await self._ask_for([answer.tunnel])
 
     async def _not_wanted_any_more(self, message: NewTunnel) -> None:
         if message.tunnel_id and self._order.may_send(CloseTunnel):

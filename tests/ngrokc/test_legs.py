@@ -14,10 +14,12 @@ import trio.testing
 from ngrokc.agent import Agent, AgentSettings
 from ngrokc.events import Event, Notice, StateChanged, Subscription, TunnelClosed, TunnelOnline, TunnelRefused
 from ngrokc.identity import Identity
+from ngrokc.options import TunnelOptions
 from ngrokc.tunnel_spec import TunnelSpec
 from protocol.address import HostPort
 from protocol.errors import RefusedError
 from protocol.frames import take
+from protocol.link.framed import FramedLink
 from protocol.link.port import Port
 from protocol.messages import (
     Auth,
@@ -276,6 +278,26 @@ async def test_closing_a_tunnel_tells_the_server() -> None:
         await w.online()
         assert await w.agent.close_tunnel("web")
         assert (await w.server.seen(CloseTunnel)).tunnel_id == "t1"
+
+
+class OnlyTcp(NativeServer):
+    """Refuses http for a while."""
+
+    async def _answer(self, link: FramedLink, message: Message) -> None:
+        if isinstance(message, ReqTunnel) and message.protocol == "http":
+            await link.send(NewTunnel(message.req_id, "", "", "taken", "name_taken"))
+        else:
+            await super()._answer(link, message)
+
+
+async def test_a_refused_protocol_waits_though_another_of_its_tunnel_comes_online() -> None:
+    both = spec("web", 1, "http", "tcp", options=TunnelOptions(host_header="rewrite"))
+    async with world(both, server=OnlyTcp(server_context())) as w:
+        await w.online()
+        await w.server.links[0].send(Ping())
+        await w.server.seen(Pong)
+        asked = [message.protocol for message in w.server.got if isinstance(message, ReqTunnel)]
+        assert asked == ["http", "tcp"]
 
 
 @pytest.mark.parametrize(("code", "retry"), [("name_taken", True), ("port_not_allowed", False), ("bad_name", False)])
