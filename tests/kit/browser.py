@@ -95,13 +95,13 @@ class Page:
 
 
 @contextmanager
-def open_browser(width: int = 1400, height: int = 900) -> Iterator[Page]:
-    """A fresh browser with a profile of its own."""
+def open_browser(width: int = 1400, height: int = 900, flags: tuple[str, ...] = ()) -> Iterator[Page]:
+    """A fresh browser with a profile of its own; `flags` beside ours."""
     browser, driver = require()
     with tempfile.TemporaryDirectory(prefix="ngrokc-browser-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = browser
-        for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         chrome = webdriver.Chrome(options=options, service=Service(driver))
