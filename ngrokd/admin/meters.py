@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MAX_LABELS: Final = 200  # tunnels told apart in metrics: each makes about ten series
 OTHER: Final = "other"
 STATUS_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-LOWEST, HIGHEST = 7, 26  # of the powers of two, in microseconds, that buckets end at: 128 us ... 67 s
+LOWEST: Final = 7  # of the powers of two, in microseconds, that buckets end at: 128 us
+HIGHEST: Final = 26  # 67 s
 
 
 class Histogram:

@@ -43,8 +43,8 @@ class State(enum.Enum):
     OVER = "over"  # upgraded, lingering or closed: the port belongs to somebody else
 
 
-# a member of an enum costs two look-ups, and these two are asked for ten times a request
-_HEAD, _EXCHANGE = State.HEAD, State.EXCHANGE
+_HEAD: Final = State.HEAD  # a member of an enum costs two look-ups, and these two are asked for ten times a request
+_EXCHANGE: Final = State.EXCHANGE
 
 
 class VisitorConnection:

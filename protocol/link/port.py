@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from protocol.link.faults import PortBroken as PortBroken  # part of this interface
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Callback = Callable[[], None]
 Buffer = bytes | bytearray | memoryview
 
-WOULD_BLOCK = -1
+WOULD_BLOCK: Final = -1
 
 
 def ignore() -> None:

@@ -40,7 +40,7 @@ GONE: Final = 4  # out of the table: both ended, reset by either side, or the co
 
 MAX_STREAMS: Final = 32768  # a stream costs about 1 KiB here
 
-_unpack = HEADER.unpack_from
+_unpack: Final = HEADER.unpack_from
 
 
 class Role(enum.Enum):
@@ -116,6 +116,10 @@ class Machine(Generic[S]):
         end = len(view)
         position = self._feed_rest(view) if self._due else 0
         find = self.streams.get
+        kind: int
+        flags: int
+        stream_id: int
+        length: int
         while end - position >= HEADER_BYTES:
             kind, flags, stream_id, length = _unpack(view, position)
             position += HEADER_BYTES

@@ -22,7 +22,7 @@ TAIL_BYTES: Final = 4 * 1024  # for the endings of streams when the payload's ro
 LEAST_ROOM: Final = 1024  # lending less than this is not worth a frame: the batch counts as full
 POOL_KEEPS: Final = 8  # buffers kept for later; more are given back to the allocator
 
-_pack = HEADER.pack_into
+_pack: Final = HEADER.pack_into
 
 
 class BatchPool:
