@@ -18,8 +18,11 @@ export function millis(ms) {
   return minutes < 60 ? `${minutes} min ${Math.round((ms % 60000) / 1000)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** The time of day; before it the day, as 2026-11-20, when it is not today. */
 export function clock(at) {
-  return new Date(at * 1000).toLocaleTimeString([], { hour12: false });
+  const date = new Date(at * 1000);
+  const time = date.toLocaleTimeString([], { hour12: false });
+  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString("sv")} ${time}`;
 }
 
 export const iso = (at) => new Date(at * 1000).toISOString();

@@ -135,6 +135,12 @@ async def test_har_files_out_and_in_by_the_menu(tmp_path: Path) -> None:
             page.driver.refresh()
             page.shows("#rows", "/first")
             assert page.text("#rows") == live  # the same order after a reload
+            har = json.loads(text)
+            har["log"]["entries"] = har["log"]["entries"][:1]
+            har["log"]["entries"][0]["startedDateTime"] = "2001-02-03T12:00:00Z"
+            file.write_text(json.dumps(har))
+            page.one("#har-import").send_keys(str(file))
+            page.shows("#rows .row:last-child", "2001-02-03 ")
             page.press("j")
             page.shows("#detail-pane", "imported from a HAR file")
             for key in ("replay", "times", "edit"):
