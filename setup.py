@@ -20,11 +20,12 @@ LINK: Final = (
     *("plain", "port", "reactor", "relay", "tasks", "tls", "tls_socket"),
 )
 EDGE: Final = ("deciding", "downward", "patience", "reading", "slot", "upgraded", "upward", "visitor")
+HEADS: Final = ("body", "fields", "grammar", "head", "head_base", "head_request", "head_response")
 COMPILED: Final = (
     *(f"protocol/mux/{name}.py" for name in MUX),
     *(f"protocol/link/{name}.py" for name in LINK),
     *(f"ngrokd/edge/{name}.py" for name in EDGE),
-    *("protocol/body.py", "protocol/fields.py", "protocol/grammar.py"),
+    *(f"protocol/{name}.py" for name in HEADS),
     *("ngrokc/proxy.py", "ngrokd/admin/meters.py", "ngrokd/registry.py", "ngrokd/throttle.py"),
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Self
 
 from protocol.authority import host_of, name_of, port_of
 from protocol.body import CHUNKED, Body, body_of
@@ -18,8 +18,6 @@ from protocol.fields import (
     FRAMING,
     GONE,
     LISTS,
-    NOTHING,
-    Fields,
     is_edge_owned,
     noted,
     protocols,
@@ -40,7 +38,7 @@ from protocol.grammar import (
     content_length,
     head_pattern,
 )
-from protocol.head_edit import Edited, Head
+from protocol.head_base import Head
 
 _HEAD: Final = head_pattern(
     REQUEST_LINE,
@@ -85,11 +83,11 @@ class RequestHead(Head):
 
     def __init__(self, raw: bytes, match: re.Match[bytes]) -> None:
         """From a match of the whole of `raw`. Raises HttpError for what the pattern does not see."""
+        login: bytes | None
         method, target, minor, host, rest, digits, padding, login, _, again, connection, rare = match.groups()
-        self._raw = raw
-        self._start = start = match.end(3) + 2  # where the fields begin
+        start = match.end(3) + 2  # where the fields begin
+        super().__init__(raw, start)
         self._line: bytes | None = None  # the request line to send, when it isn't the one received
-        self._fields: Fields | None = None
         self._cut = (start, start)  # the Connection line
         self._ending = False  # cutting hop-by-hop and edge-owned lines is all
         self._instead: Mapping[bytes, bytes] | None = None  # name -> lines; None when cutting that line is all
@@ -194,7 +192,7 @@ class RequestHead(Head):
         """A new scanner for the body that follows this head."""
         return body_of(self.length)
 
-    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
+    def _forward(self, added: bytes, drop: frozenset[bytes]) -> bytes:
         """The head for the agent, in its own HTTP version: everything but hop-by-hop fields (also those that Connection
         lists), edge-owned fields and those named in `drop` (lower case); then `added`, whole lines.
 
@@ -224,14 +222,10 @@ class RequestHead(Head):
         (begin, end), (then, last) = sorted((self._cut, (match.start() + 1, match.end() + 1)))
         return raw[:begin] + raw[end:then] + raw[last:-2]
 
-    def edited(self, added: bytes, drop: frozenset[bytes]) -> RequestHead:
-        """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put
-        before what is added there. `fields` shows what was received."""
-        return _Edited.of(self, added, drop)
-
-
-class _Edited(Edited, RequestHead):
-    __slots__ = ("less", "more")
+    def _again(self) -> Self:
+        match = _HEAD.fullmatch(self._raw)
+        assert match is not None
+        return type(self)(self._raw, match)
 
 
 _CONNECTION_GOES: Final = {b"connection": b""}

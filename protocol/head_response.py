@@ -7,7 +7,7 @@ Knows nothing of tunnels or where the bytes come from.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Self
 
 from protocol.body import CHUNKED, NO_BODY, UNTIL_CLOSE, Body, body_of
 from protocol.errors import Blame, HttpError
@@ -15,8 +15,6 @@ from protocol.fields import (
     FRAMING,
     GONE,
     LISTS,
-    NOTHING,
-    Fields,
     noted,
     protocols,
     serialise,
@@ -24,7 +22,7 @@ from protocol.fields import (
     too_long,
 )
 from protocol.grammar import HEAD_CAP, LINE_CAP, STATUS_LINE, TCHAR, VALUE, content_length, head_pattern
-from protocol.head_edit import Edited, Head
+from protocol.head_base import Head
 
 _HEAD: Final = head_pattern(
     STATUS_LINE,
@@ -50,16 +48,15 @@ class ResponseHead(Head):
     """
 
     __slots__ = (
-        *("_cuts", "_instead"),
+        *("_bodyless", "_cuts", "_instead"),
         *("keep_alive", "length", "minor", "reason", "status", "upgrade"),
     )
 
     def __init__(self, raw: bytes, match: re.Match[bytes], *, bodyless: bool) -> None:
         """From a match of the whole of `raw`. `bodyless`: it answers a HEAD. Raises HttpError 502."""
         minor, status, reason, digits, padding, coding, _, again, connection, twice, alive, rare = match.groups()
-        self._raw = raw
-        self._start = match.end(3 if reason is not None else 2) + 2
-        self._fields: Fields | None = None
+        super().__init__(raw, match.end(3 if reason is not None else 2) + 2)
+        self._bodyless = bodyless
         self._instead: dict[bytes, bytes] | None = None
         self._cuts: list[tuple[int, int]] = []
         self.status = number = int(status)
@@ -126,7 +123,7 @@ class ResponseHead(Head):
         """A new scanner for the body that follows this head."""
         return body_of(self.length, upstream=True) if self.length else NO_BODY
 
-    def forward(self, added: bytes, drop: frozenset[bytes] = NOTHING) -> bytes:
+    def _forward(self, added: bytes, drop: frozenset[bytes]) -> bytes:
         """The head for the visitor, as HTTP/1.1: everything but hop-by-hop fields (also those that Connection lists) and
         those named in `drop` (lower case); then `added`, whole lines, where the edge says keep-alive or close."""
         raw = self._raw
@@ -142,14 +139,10 @@ class ResponseHead(Head):
         parts += (raw[at:-2], added, b"\r\n")
         return b"".join(parts)
 
-    def edited(self, added: bytes, drop: frozenset[bytes]) -> ResponseHead:
-        """The same head with changes that it makes whenever it is forwarded: `drop` and `added` as in `forward`, put
-        before what is added there. `fields` shows what was received."""
-        return _Edited.of(self, added, drop)
-
-
-class _Edited(Edited, ResponseHead):
-    __slots__ = ("less", "more")
+    def _again(self) -> Self:
+        match = _HEAD.fullmatch(self._raw)
+        assert match is not None
+        return type(self)(self._raw, match, bodyless=self._bodyless)
 
 
 _USUAL: Final = GONE | {b"transfer-encoding": _CHUNKED_LINE}

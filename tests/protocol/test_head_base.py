@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.head import RequestHead, ResponseHead, parse_request, parse_response
-from protocol.head_edit import Head
+from protocol.head_base import Head
 
 REQUEST = parse_request(b"GET / HTTP/1.1\r\nHost: one.test\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n")
 RESPONSE = parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n", method=b"GET")
@@ -31,4 +31,4 @@ def test_edits_come_before_what_is_added_and_add_up(head: RequestHead | Response
 
 def test_only_the_two_heads_can_be_made() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        Head()  # type: ignore[abstract]
+        Head(b"", 0)  # type: ignore[abstract]
