@@ -15,7 +15,13 @@ let session = null;
 let view = "list";
 let counts = null;
 
-const live = new Live(onMessage, (open) => { byId("offline").hidden = open; });
+const live = new Live(onMessage, (open) => {
+  byId("offline").hidden = open;
+  if (open) return; // what it says first is the session's state
+  byId("state").dataset.state = "unknown";
+  byId("state").title = "";
+  replace(byId("state").querySelector(".word"), "no answer");
+});
 
 function onMessage(message) {
   if (message.type === "session") {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -100,6 +103,25 @@ async def test_a_round_by_keyboard_alone() -> None:
 
         await browse(steps)
         assert [head.target for head in upstream.seen] == [b"/echo"]
+
+
+async def test_when_the_agent_has_gone_nothing_is_called_online() -> None:
+    opened, gone = threading.Event(), threading.Event()
+
+    def steps(url: str, page: Page) -> None:
+        page.open(url)
+        page.shows("#state", "online")
+        opened.set()
+        assert gone.wait(20)
+        page.shows("#state", "no answer")
+        page.shows("#offline", "does not answer")
+        page.problems()
+
+    async with trio.open_nursery() as nursery:
+        async with open_inspection() as it:
+            nursery.start_soon(browse, partial(steps, it.inspector.login_url))
+            assert await trio.to_thread.run_sync(opened.wait, 30)
+        gone.set()
 
 
 async def test_har_files_out_and_in_by_the_menu(tmp_path: Path) -> None:
