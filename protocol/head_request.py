@@ -248,7 +248,7 @@ def bad(message: str) -> HttpError:
     return HttpError(400, "bad_request", message)
 
 
-def _host(text: bytes | None, rest: bytes, minor: int) -> str:
+def _host(text: bytes | None, rest: bytes | None, minor: int) -> str:
     if text is None:
         if minor:
             raise bad("no Host")

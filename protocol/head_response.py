@@ -83,12 +83,12 @@ class ResponseHead(Head):
         if self.length == UNTIL_CLOSE:
             self.keep_alive = False
 
-    def _framing(self, digits: bytes | None, padding: bytes, coding: bytes | None) -> int:
+    def _framing(self, digits: bytes | None, padding: bytes | None, coding: bytes | None) -> int:
         if coding is not None:
             if digits is not None or self.minor == 0 or coding.rstrip(b" \t").lower() != b"chunked":
                 raise bad("ambiguous framing")
             return CHUNKED
-        return UNTIL_CLOSE if digits is None else content_length(digits, padding)
+        return UNTIL_CLOSE if digits is None else content_length(digits, padding or b"")
 
     def _cut(self, match: re.Match[bytes], group: int) -> None:
         begin, end = match.span(group)

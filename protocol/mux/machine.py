@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from protocol.errors import WireError
 from protocol.mux.outbox import Outbox
@@ -40,7 +40,7 @@ GONE: Final = 4  # out of the table: both ended, reset by either side, or the co
 
 MAX_STREAMS: Final = 32768  # a stream costs about 1 KiB here
 
-_unpack: Final = HEADER.unpack_from
+_unpack: Final = cast("Callable[[memoryview, int], tuple[int, int, int, int]]", HEADER.unpack_from)
 
 
 class Role(enum.Enum):
@@ -116,10 +116,6 @@ class Machine(Generic[S]):
         end = len(view)
         position = self._feed_rest(view) if self._due else 0
         find = self.streams.get
-        kind: int
-        flags: int
-        stream_id: int
-        length: int
         while end - position >= HEADER_BYTES:
             kind, flags, stream_id, length = _unpack(view, position)
             position += HEADER_BYTES
