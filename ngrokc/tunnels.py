@@ -22,10 +22,10 @@ EndpointState = Literal["waiting", "online", "refused", "closed"]
 RETRY_FIRST = 5.0  # seconds until a refused tunnel is asked for again: a taken name is mostly ours from before
 RETRY_LONGEST = 60.0
 # Refusals that waiting does not change: somebody has to edit the configuration here or the server's. The next login asks
-# once more, for the server may be another by then. Codes that are not known here may pass, as those of a taken name do.
+# once more, for the server may be another by then. Not so rights and port ranges: a running server can be given others, and
+# codes that are not known here may pass, as those of a taken name do.
 FOR_GOOD = frozenset({
-    "bad_name", "reserved_name", "lookalike_name", "not_allowed", "port_not_allowed", "unsupported_protocol",
-    "unknown_option", "bad_option",
+    "bad_name", "reserved_name", "lookalike_name", "unsupported_protocol", "unknown_option", "bad_option"
 })  # fmt: skip
 
 
