@@ -9,7 +9,7 @@ import pytest
 from tests.soak.hostile import KIB_EACH, TLS_KIB_EACH, stall
 from tests.soak.mixture import soak
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("https", [False, True], ids=["http", "https"])
