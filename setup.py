@@ -19,7 +19,7 @@ LINK: Final = (
     *("epoll", "leg", "leg_face", "leg_send", "leg_stream"),
     *("plain", "port", "reactor", "relay", "tasks", "tls", "tls_socket"),
 )
-EDGE: Final = ("deciding", "downward", "patience", "reading", "slot", "upgraded", "upward", "visitor")
+EDGE: Final = ("deciding", "downward", "patience", "reading", "slot", "state", "upgraded", "upward", "visitor")
 HEADS: Final = ("body", "fields", "grammar", "head", "head_base", "head_request", "head_response")
 COMPILED: Final = (
     *(f"protocol/mux/{name}.py" for name in MUX),

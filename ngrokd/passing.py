@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from ngrokd.edge.visitor import State
+from ngrokd.edge.state import State
 from ngrokd.handover import HEADER, same_user
 from protocol.link.plain import PlainPort
 from protocol.link.port import PortBroken

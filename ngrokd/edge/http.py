@@ -106,6 +106,7 @@ class HttpEdge:
                 self.crowd.leave(source)
         if self.room is not None:
             self.room.leave(visitor)
+        self.reactor.later(visitor.untie)
 
     def use(self, pages: Pages, guard: Guard | None) -> None:
         """Other error pages and rules from the next request on."""

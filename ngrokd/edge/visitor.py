@@ -11,7 +11,6 @@ no agent. Whether what was sent can be mistaken for a complete answer decides be
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Final
 
 from ngrokd.edge.deciding import decide, decide_again, decide_without, find, may_repeat
@@ -19,6 +18,7 @@ from ngrokd.edge.downward import Downward, Phase
 from ngrokd.edge.patience import STALL_SECONDS, VERDICT_SECONDS, Enough, Patience
 from ngrokd.edge.reading import HeadReader
 from ngrokd.edge.slot import StreamSlot
+from ngrokd.edge.state import State
 from ngrokd.edge.upgraded import Upgraded
 from ngrokd.edge.upward import Upward
 from ngrokd.policy.denial import Denial
@@ -34,15 +34,6 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS: Final = 10.0  # from the first byte of a head, or from accept, to its end; never re-armed by a trickle
 IDLE_SECONDS: Final = 75.0  # a kept-alive connection between exchanges, nginx's figure
-
-
-class State(enum.Enum):
-    HEAD = "head"  # between exchanges, or within a request head
-    OPENING = "opening"  # the request is parsed; its stream is not there yet
-    EXCHANGE = "exchange"
-    OVER = "over"  # upgraded, lingering or closed: the port belongs to somebody else
-
-
 _HEAD: Final = State.HEAD  # a member of an enum costs two look-ups, and these two are asked for ten times a request
 _EXCHANGE: Final = State.EXCHANGE
 
@@ -56,6 +47,8 @@ class VisitorConnection:
         *("_sent_for", "_sent_head", "_sent_to", "_served", "_timer", "server_name", "slot", "state", "up"),
         *("address", "answered", "began", "conn_id", "down", "edge", "opened", "port", "proxy", "request", "secure"),
     )
+
+    __deletable__ = ("down", "slot", "up")  # for mypyc
 
     def __init__(self, edge: HttpEdge, port: Port, address: tuple[str, int], server_name: str | None = None) -> None:
         self.edge = edge
@@ -441,6 +434,11 @@ class VisitorConnection:
             self.slot.uncount()
             self.port.on_readable = self.port.on_writable = ignore
             self.edge.forget(self)
+
+    def untie(self) -> None:
+        """After the end: let go of what holds this, so that nobody waits for the cycle collector, which looks rarely."""
+        self._relay = None
+        del self.up, self.down, self.slot
 
     def end_if_idle(self) -> None:
         """For the end of a drain: close when between exchanges, say goodbye to a WebSocket."""

@@ -47,6 +47,10 @@ def addresses(upstream: Upstream) -> list[Address]:
     return [(_numeric(host) or socket.AF_INET, (host, upstream.port)) for host in hosts]
 
 
+def _told(_: Port | LinkError) -> None:
+    """Once is enough."""
+
+
 class Connecting:
     """One dial of the reactor's. `ready` is called once, perhaps before the constructor returns: with a port attached to
     the reactor, which the callee owns, or with a LinkError. `cancel` ends it without a call."""
@@ -137,17 +141,21 @@ class Connecting:
             self._reactor.close_later(sock)
 
     def _end(self, result: Port | LinkError) -> None:
+        ready = self._ready
+        self._let_go()
+        ready(result)
+
+    def _let_go(self) -> None:
+        """Whoever waited may hold this dial, and must not be held by it: circles stay in memory for long."""
         self._over = True
+        self._ready = _told
         if self._timer is not None:
-            self._timer.clear()
-        self._ready(result)
+            self._timer.end()
 
     def cancel(self) -> None:
         """Give up; `ready` is not called any more."""
         if not self._over:
-            self._over = True
-            if self._timer is not None:
-                self._timer.clear()
+            self._let_go()
             self._drop()
 
 

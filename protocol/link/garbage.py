@@ -10,8 +10,9 @@ YOUNG: Final = 20_000  # allocations between two looks at the young; the default
 
 
 def settle_collector() -> None:
-    """Call once after the imports: what is there now is never looked at again, and looks are rare. Our data path frees by
-    reference counts alone; a tenth of its time went into looking for cycles (docs/performance.md)."""
+    """Call once after the imports: what is there now is never looked at again, and looks are rare, because a tenth of the
+    data path's time went into them (docs/performance.md). It frees by reference counts: who leaves lets go of the circles it
+    hangs in (`VisitorConnection.untie`, `Relay`, `Connecting`)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 50, 100)

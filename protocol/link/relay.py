@@ -227,6 +227,10 @@ class _Flow:
             raise SinkBroken(str(error)) from error
 
 
+def _nobody(_: RelayEnd) -> None:
+    """Told once is enough."""
+
+
 class Relay:
     """Joins `visitor` and `upstream`, both attached to `reactor`; the relay owns and closes both.
 
@@ -236,6 +240,7 @@ class Relay:
 
     __slots__ = (
         "_down",
+        "_final",
         "_held",
         "_held_at",
         "_idle",
@@ -249,6 +254,8 @@ class Relay:
         "_visitor",
         "reactor",
     )
+
+    __deletable__ = ("_down", "_up")  # for mypyc
 
     def __init__(
         self,
@@ -270,6 +277,7 @@ class Relay:
         self._held: Timer | None = None
         self._held_at = 0
         self._over = False
+        self._final: tuple[int, int] | None = None
         self._started = 0.0
         self._up = _Flow(self, visitor, upstream, None if tap is None else tap.up)
         self._down = _Flow(self, upstream, visitor, None if tap is None else tap.down)
@@ -314,7 +322,7 @@ class Relay:
     @property
     def counts(self) -> tuple[int, int]:
         """Bytes so far: up, down."""
-        return self._up.count, self._down.count
+        return (self._up.count, self._down.count) if self._final is None else self._final
 
     def greet_now(self) -> None:
         """Do not wait for the upstream any longer: send the greeting, if it has not gone out yet."""
@@ -385,7 +393,7 @@ class Relay:
         self._down.over()
         for timer in (self._timer, self._held):
             if timer is not None:
-                timer.clear()
+                timer.end()
         for port in (self._visitor, self._upstream) if closing else ():
             if failure is None:
                 port.close()
@@ -394,4 +402,11 @@ class Relay:
         if self._tap is not None:
             self._tell(partial(self._tap.closed, f"{side}: {failure}" if failure is not None and side else failure))
         end = RelayEnd(self._up.count, self._down.count, self.reactor.refresh() - self._started, failure, side)
-        self._on_end(end)
+        on_end, self._on_end = self._on_end, _nobody
+        on_end(end)
+        self.reactor.later(self._untie)
+
+    def _untie(self) -> None:
+        """Flows and relay hold each other: let go, so that nothing waits for the cycle collector."""
+        self._final = self.counts
+        del self._up, self._down

@@ -67,7 +67,6 @@ async def upgraded(world: World) -> None:
     await service.aclose()
 
 
-@pytest.mark.xfail(strict=True, reason="a connection hangs in circles: up, down and slot hold it, and it holds them")
 @pytest.mark.parametrize("leave", [between_exchanges, within_an_exchange, refused, upgraded])
 async def test_nothing_of_a_visitor_stays_without_the_collector(leave: Callable[[World], Awaitable[None]]) -> None:
     async with edge_world() as world:
