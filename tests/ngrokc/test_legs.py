@@ -300,7 +300,9 @@ async def test_a_refused_protocol_waits_though_another_of_its_tunnel_comes_onlin
         assert asked == ["http", "tcp"]
 
 
-@pytest.mark.parametrize(("code", "retry"), [("name_taken", True), ("port_not_allowed", True), ("not_allowed", True), ("bad_name", False)])
+@pytest.mark.parametrize(
+    ("code", "retry"), [("name_taken", True), ("port_not_allowed", True), ("not_allowed", True), ("bad_name", False)]
+)
 async def test_a_refusal_names_the_whole_request_and_whether_it_is_made_again(
     code: str, retry: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
