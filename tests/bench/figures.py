@@ -66,11 +66,11 @@ def keep_alive(bench: Bench) -> Iterator[Figure]:
             p99.add(name, load.p99)
     for kind, note in ((US, ""), (COMPILED, ", compiled")):
         if kind in rate.rows:
-            rate.judge(Verdict(f"rate to nginx -> nginx over TLS{note}", rate.ratio(kind), 1.5, 2.0))
+            rate.judge(Verdict(f"rate to nginx -> nginx over TLS{note}", rate.ratio(kind), 1.7, 2.0))
             p99.judge(Verdict(f"p99 to nginx -> nginx over TLS{note}", p99.ratio(kind), 1.0, 0.5, at_least=False))
     for kind, note in ((INSPECTED, ""), (COMPILED_INSPECTED, ", compiled")):
         if kind in rate.rows:
-            rate.judge(Verdict(f"the same, inspector on{note}", rate.ratio(kind), 1.25, 1.6))
+            rate.judge(Verdict(f"the same, inspector on{note}", rate.ratio(kind), 1.4, 1.6))
     yield from (rate, p50, p99)
 
 
