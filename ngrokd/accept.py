@@ -20,12 +20,12 @@ from ngrokd.legs import LegSet
 from ngrokd.pool import LinkPool
 from protocol.address import plain_ip
 from protocol.errors import Blame, Fault, LinkError
+from protocol.link.faults import PortBroken, TlsError
 from protocol.link.framed import FramedLink
 from protocol.link.hello import announces_leg
 from protocol.link.listener import Listener
 from protocol.link.logs import Log, log_fault
 from protocol.link.plain import PlainPort
-from protocol.link.port import PortBroken
 from protocol.link.tls import TlsPort
 from protocol.link.tls_socket import TlsSocketPort
 from protocol.messages import Auth, Message, RegLeg, RegLegResp, RegProxy
@@ -38,8 +38,6 @@ MAX_STRANGERS_OF_ONE = 1_536  # of one address: a thousand agents behind it come
 # longer than their time allows, nobody comes in.
 AT_WORK_OF_ONE = 128
 COMPLAIN_EVERY = 1.0  # seconds between two lines about missing descriptors
-# How the alerts end by which a peer says that it does not believe our certificate, as OpenSSL names them.
-DOUBTS = ("_UNKNOWN_CA", "_BAD_CERTIFICATE", "_CERTIFICATE_UNKNOWN", "_CERTIFICATE_EXPIRED")
 
 
 class TunnelPort:
@@ -204,5 +202,4 @@ class TunnelPort:
 def _comes_back(error: PortBroken | LinkError, arrival: Arrival) -> bool:
     """Whether this is the first try of an agent on this machine: it checks the certificate, finds our own CA's, and comes
     again at once, excusing it. One that does not excuse it tells its user."""
-    cause = error.__cause__
-    return arrival.on_this_machine and isinstance(cause, ssl.SSLError) and str(cause.reason).endswith(DOUBTS)
+    return arrival.on_this_machine and isinstance(error, TlsError) and error.doubted

@@ -44,5 +44,11 @@ def test_no_interpreted_class_inherits_from_a_compiled_one() -> None:
 
 def test_nobody_asks_a_compiled_module_for_the_cause_of_its_errors() -> None:
     """`raise ... from` keeps none there: what somebody needs to know is an attribute of the error."""
-    asking = [name for name in COMPILED if "__cause__" in (ROOT / name).read_text()]
-    assert not asking
+    asking = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if "__cause__" in path.read_text()
+    }
+    # trio's error for several addresses; the error of a dial, which is interpreted
+    assert asking == {"protocol/link/dial.py", "ngrokc/inspect/replay.py"}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from typing import Final
+
+# How the alerts end by which a peer says that it does not believe our certificate, as OpenSSL names them.
+_DOUBTS: Final = ("_UNKNOWN_CA", "_BAD_CERTIFICATE", "_CERTIFICATE_UNKNOWN", "_CERTIFICATE_EXPIRED")
 
 
 class PortBroken(ConnectionError):
@@ -15,17 +19,20 @@ class SinkBroken(PortBroken):
 
 class TlsError(PortBroken):
     """The handshake or a record failed; the text is OpenSSL's reason in plain words. `doubt`: why the other side's
-    certificate was not believed; empty for every other failure."""
+    certificate was not believed, `doubted`: it was the other side that did not believe ours; empty and False for every
+    other failure."""
 
-    def __init__(self, reason: str, *, doubt: str = "") -> None:
+    def __init__(self, reason: str, *, doubt: str = "", doubted: bool = False) -> None:
         super().__init__(reason)
         self.doubt = doubt
+        self.doubted = doubted
 
 
 def tls_error(what: str, error: ssl.SSLError | OSError) -> TlsError:
     """Of what OpenSSL or the socket said while doing `what`."""
     doubt = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
-    return TlsError(f"{what}: {reason_of(error)}", doubt=doubt)
+    doubted = isinstance(error, ssl.SSLError) and str(error.reason).endswith(_DOUBTS)
+    return TlsError(f"{what}: {reason_of(error)}", doubt=doubt, doubted=doubted)
 
 
 def reason_of(error: ssl.SSLError | OSError) -> str:

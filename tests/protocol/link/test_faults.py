@@ -27,6 +27,15 @@ def test_other_tls_failures_are_no_doubt_about_the_certificate() -> None:
     error = tls_error("read", OSError(104, "Connection reset by peer"))
     assert str(error) == "read: Connection reset by peer"
     assert not error.doubt
+    assert not error.doubted
+
+
+def test_an_alert_about_our_own_certificate_is_told_from_others() -> None:
+    alert = ssl.SSLError(1, "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca")
+    alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+    assert tls_error("TLS handshake", alert).doubted
+    alert.reason = "TLSV1_ALERT_PROTOCOL_VERSION"
+    assert not tls_error("TLS handshake", alert).doubted
 
 
 def test_owners_of_ports_need_to_know_one_kind_only() -> None:
