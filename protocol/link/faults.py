@@ -31,7 +31,7 @@ class TlsError(PortBroken):
 def tls_error(what: str, error: ssl.SSLError | OSError) -> TlsError:
     """Of what OpenSSL or the socket said while doing `what`."""
     doubt = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
-    doubted = isinstance(error, ssl.SSLError) and str(error.reason).endswith(_DOUBTS)
+    doubted = isinstance(error, ssl.SSLError) and str(getattr(error, "reason", "")).endswith(_DOUBTS)
     return TlsError(f"{what}: {reason_of(error)}", doubt=doubt, doubted=doubted)
 
 
