@@ -20,7 +20,8 @@ from ngrokc.agent import Agent, AgentSettings
 from ngrokc.events import TunnelOnline
 from ngrokc.tunnel_spec import TunnelSpec
 from protocol.address import HostPort, Upstream
-from tests.bench.peers import ROOT, BenchFailed, Peers, Process, free_port, script
+from tests.bench.peers import ROOT, BenchFailed, Peers, Process
+from tests.kit.programs import free_port, script
 
 AT_ONCE = 20  # that connect at the same time: two handshakes each
 PER_PROCESS = 1000

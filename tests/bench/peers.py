@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import resource
 import signal
 import socket
@@ -21,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from tests.kit.programs import free_port, script
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 COMPILED = ROOT / ".compiled"  # what `make wheel` leaves there
@@ -31,26 +32,6 @@ NAME = "bench.localhost"
 
 class BenchFailed(Exception):
     """Something did not start, or an answer was wrong: no figure is better than a wrong one."""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def low_port() -> int:
-    """One that no outgoing connection gets by chance before the agent asks for it: below the kernel's own range."""
-    for _ in range(1000):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise BenchFailed("no free port between 20000 and 32000")
 
 
 def raise_descriptor_limit() -> None:
@@ -250,7 +231,7 @@ class Peers:
                 f"{name}-line", [sys.executable, "-m", "tests.kit.delay", str(tunnel_port), *through.split()]
             )
             reached = json.loads(line.wait_for_line())["port"]
-        tcp = {"iperf": low_port(), "kit": low_port()}
+        tcp = {"iperf": free_port(), "kit": free_port()}
         config = {
             "server_addr": f"127.0.0.1:{reached}",
             "inspect_addr": f"127.0.0.1:{free_port()}" if inspect else "disabled",
@@ -290,10 +271,6 @@ class Peers:
                     logs = f"{pair.server.tail()}\n{pair.agent.tail()}"
                     raise BenchFailed(f"the pair did not come up: {error}\n{logs}") from error
                 time.sleep(0.05)
-
-
-def script(name: str) -> str:
-    return str(Path(sys.executable).with_name(name))
 
 
 def check_small(port: int, host: str) -> None:

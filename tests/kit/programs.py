@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -38,11 +39,17 @@ def script(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago. Only for listeners that must come back at the same place after a restart."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
+    """A port that was free a moment ago, below the range from which the kernel gives outgoing connections theirs: those had
+    taken one before its program could. For listeners that others must know beforehand."""
+    for _ in range(1000):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
+    raise AssertionError("no free port between 20000 and 32000")
 
 
 class Program:
