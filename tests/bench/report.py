@@ -145,7 +145,7 @@ def as_json(figures: Iterable[Figure]) -> list[dict[str, object]]:
     ]
 
 
-BAR, GAP, LABEL, WIDTH = 18, 6, 230, 760
+BAR, GAP, LABEL, WIDTH = 18, 6, 300, 830
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#222}.t{font-weight:600}rect{fill:#9aa7b4}.u{fill:#2f7d4f}"
     "@media(prefers-color-scheme:dark){text{fill:#ddd}rect{fill:#5a6672}.u{fill:#4fae78}}"
