@@ -56,7 +56,7 @@ class Bench:
         return found + [(kind, self.pair(kind).http_port, self.pair(kind).host) for kind in ours]
 
 
-def builds(figure: Figure, sources: str = US, compiled: str = COMPILED) -> list[tuple[str, str]]:
+def measured(figure: Figure, sources: str = US, compiled: str = COMPILED) -> list[tuple[str, str]]:
     """(target, how a verdict names it) of both builds of ours, as far as they were measured."""
     return [(kind, note) for kind, note in ((sources, ""), (compiled, ", compiled")) if kind in figure.rows]
 
@@ -73,10 +73,10 @@ def keep_alive(bench: Bench) -> Iterator[Figure]:
             rate.add(name, load.rate)
             p50.add(name, load.p50)
             p99.add(name, load.p99)
-    for kind, note in builds(rate):
+    for kind, note in measured(rate):
         rate.judge(Verdict(f"rate to nginx -> nginx over TLS{note}", rate.ratio(kind), 1.7, 2.0))
         p99.judge(Verdict(f"p99 to nginx -> nginx over TLS{note}", p99.ratio(kind), 1.0, 0.5, at_least=False))
-    for kind, note in builds(rate, INSPECTED, COMPILED_INSPECTED):
+    for kind, note in measured(rate, INSPECTED, COMPILED_INSPECTED):
         rate.judge(Verdict(f"the same, inspector on{note}", rate.ratio(kind), 1.4, 1.6))
     yield from (rate, p50, p99)
 
@@ -96,7 +96,7 @@ def closing(bench: Bench) -> Iterator[Figure]:
         for name, port, host in bench.http_targets(all_of_us=False):
             rate.add(name, tools.wrk(port, host, visitors=32, seconds=bench.seconds, close=True).rate)
             check_small(port, host)
-    for kind, note in builds(rate):
+    for kind, note in measured(rate):
         rate.judge(Verdict(f"rate to nginx direct{note}", rate.ratio(kind), 0.19, 0.33))
     yield rate
 
@@ -111,7 +111,7 @@ def lone(bench: Bench) -> Iterator[Figure]:
             load = tools.wrk(port, host, visitors=1, seconds=bench.seconds * 0.6, core=0)
             p50.add(name, 1000 * load.p50)
     bench.peers.pin("nginx-direct", set(range(os.cpu_count() or 1)))
-    for kind, note in builds(p50):
+    for kind, note in measured(p50):
         p50.judge(Verdict(f"p50 to direct{note}", p50.ratio(kind), 2.5, 1.9, at_least=False))
     p50.note = "the visitor and the service are on different cores"
     yield p50
@@ -132,7 +132,7 @@ def bulk(bench: Bench) -> Iterator[Figure]:
                     eight = tools.iperf3(port, seconds=bench.seconds, down=back, streams=8)
                     figure.add(f"{kind}, eight streams", eight)
     for figure in (up, down):
-        for kind, note in builds(figure):
+        for kind, note in measured(figure):
             figure.judge(Verdict(f"one stream to direct{note}", figure.ratio(kind), 0.3, 0.4))
             figure.judge(Verdict(f"eight streams to one{note}", figure.ratio(f"{kind}, eight streams", kind), 1.0))
     yield from (up, down)
@@ -160,17 +160,17 @@ def checked(bench: Bench) -> Iterator[Figure]:
 def beside_bulk(bench: Bench) -> Iterator[Figure]:
     p99 = Figure("beside-bulk", "small requests beside one saturating stream: p99", "ms")
     p50 = Figure("beside-bulk-p50", "the same: p50", "ms")
-    targets = [(kind, way, f"{kind}, beside bulk {way}") for kind in bench.builds() for way in ("up", "down")]
     for _ in bench.rounds():
-        for kind, way, target in targets:
+        for kind in bench.builds():
             pair = bench.pair(kind)
-            with saturated(pair, bench.seconds + 1.5, down=way == "down"):
-                load = tools.wrk(pair.http_port, pair.host, visitors=1, seconds=bench.seconds)
-            p99.add(target, load.p99)
-            p50.add(target, load.p50)
-    for kind, way, target in targets:
-        note = "" if kind == US else ", compiled"
-        p99.judge(Verdict(f"p99 beside bulk {way}{note}", p99.median(target), 4, 2, at_least=False))
+            for way in ("up", "down"):
+                with saturated(pair, bench.seconds + 1.5, down=way == "down"):
+                    load = tools.wrk(pair.http_port, pair.host, visitors=1, seconds=bench.seconds)
+                p99.add(f"{kind}, beside bulk {way}", load.p99)
+                p50.add(f"{kind}, beside bulk {way}", load.p50)
+    for way in ("up", "down"):
+        for target, note in measured(p99, f"{US}, beside bulk {way}", f"{COMPILED}, beside bulk {way}"):
+            p99.judge(Verdict(f"p99 beside bulk {way}{note}", p99.median(target), 4, 2, at_least=False))
     yield from (p99, p50)
 
 
