@@ -16,8 +16,7 @@ import trio
 
 from ngrokd.control import Control, Services, log_in
 from ngrokd.gate import Arrival
-from ngrokd.legs import LegSet
-from ngrokd.pool import LinkPool
+from ngrokd.native_links import NativeLinks
 from protocol.address import plain_ip
 from protocol.errors import Blame, Fault, LinkError
 from protocol.link.faults import PortBroken, TlsError
@@ -168,35 +167,32 @@ class TunnelPort:
     async def _join_leg(self, link: FramedLink, registration: RegLeg) -> bool:
         """Take a leg into its session, or tell the agent why not; whether the set owns the port now."""
         session = self._services.registry.session(registration.client_id)
-        opener = session.links if session is not None else None
+        links = session.links if session is not None else None
         error = ""
         if session is None or not session.admits(registration.client_id, registration.ticket):
             error = "no such session"  # one answer for all wrong credentials
-        elif not isinstance(opener, LegSet):
+        elif not isinstance(links, NativeLinks):
             error = "the session has no mux capability"
-        elif not opener.has_room:
+        elif not links.legs.has_room:
             error = "the session has enough legs"
         with trio.fail_after(FIRST_FRAME_TIMEOUT):
             await link.send(RegLegResp(error))
-        if not isinstance(opener, LegSet) or error:
+        if not isinstance(links, NativeLinks) or error:
             return False
         port = link.release()
         with self._services.reactor.turn():
-            opener.join(port)
+            links.legs.join(port)
         return True
 
     def _join(self, link: FramedLink, registration: RegProxy) -> None:
-        """Hand a proxy link to its session's pool. Nothing is answered to a wrong one, as in 1.7: it is closed."""
+        """Hand a proxy link to its session. Nothing is answered to a wrong one, as in 1.7: it is closed."""
         session = self._services.registry.session(registration.client_id)
         if session is None or not session.admits(registration.client_id, registration.ticket):
             raise Fault("unknown_session", "a proxy link of no session that lives here", blame=Blame.AGENT)
-        pool = session.links
-        if not isinstance(pool, LinkPool):
-            raise Fault("not_agreed", "a proxy link of a session that uses legs", blame=Blame.AGENT)
         port = link.release()
         port.attach(self._services.reactor)
         with self._services.reactor.turn():
-            pool.offer(port)
+            session.links.offer(port)
 
 
 def _comes_back(error: PortBroken | LinkError, arrival: Arrival) -> bool:

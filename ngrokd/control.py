@@ -10,7 +10,7 @@ It must not know listeners, TLS or HTTP.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,6 +20,8 @@ from ngrokd.absences import Absences
 from ngrokd.declare import Declarer
 from ngrokd.gate import Admission, Arrival, Gate
 from ngrokd.legs import LegHouse, LegSet
+from ngrokd.native_links import NativeLinks
+from ngrokd.opener import Links
 from ngrokd.outbox import Outbox
 from ngrokd.pool import LinkPool
 from ngrokd.registry import Departure, Registry
@@ -173,10 +175,11 @@ def _enter(
         account=admission.account,
         grant=admission.grant,
     )
-    links = _opener(services, outbox, caps)
+    tunnels: dict[str, Tunnel] = {}
+    links = _links(services, outbox, caps, tunnels)
     usage = services.usages.join(admission.grant, outbox.send) if admission.grant is not None else None
-    opener = limited(services.reactor, links, usage, services.log)
-    session = Session(identity, _agent_info(auth, arrival), _shared(caps), outbox, opener, usage=usage, links=links)
+    session = Session(identity, _agent_info(auth, arrival), _shared(caps), outbox, links, tunnels, usage)
+    session.opener = limited(services.reactor, links, usage, services.log)
     older = services.registry.replace(session)
     if older is not None:
         services.absences.left(older.tunnels)  # until it has asked for them again
@@ -192,10 +195,13 @@ def _shared(caps: tuple[str, ...]) -> frozenset[str]:
     return frozenset(caps)
 
 
-def _opener(services: Services, outbox: Outbox, caps: tuple[str, ...]) -> LinkPool | LegSet:
-    if "mux" in caps:
-        return LegSet(services.legs, lambda: outbox.send(ReqLeg()))
-    return LinkPool(services.reactor, lambda: outbox.send(ReqProxy()))
+def _links(services: Services, outbox: Outbox, caps: tuple[str, ...], tunnels: Mapping[str, Tunnel]) -> Links:
+    def ask() -> None:
+        outbox.send(ReqProxy())
+
+    if "mux" not in caps:
+        return LinkPool(services.reactor, ask)
+    return NativeLinks(services.reactor, LegSet(services.legs, lambda: outbox.send(ReqLeg())), ask, tunnels)
 
 
 def _welcome(session: Session, caps: tuple[str, ...], product: str | None) -> AuthResp:
@@ -345,8 +351,7 @@ class Control:
             self._outbox.send(
                 NewTunnel(request.req_id, tunnel.url, tunnel.protocol, "", tunnel_id=self._native(tunnel.id))
             )
-            if isinstance(self._session.links, LinkPool):
-                self._session.links.announced(tunnel.url)
+            self._session.links.announced(tunnel)
 
     def _native(self, extra: str) -> str | None:
         return extra if self._session.caps else None
@@ -394,9 +399,7 @@ class Control:
     def _last_sign(self) -> float:
         if self._beat.sign is Sign.PING:
             return self._pinged
-        links = self._session.links
-        on_legs = links.heard if isinstance(links, LegSet) else float("-inf")
-        return max(self._link.last_received, on_legs)
+        return max(self._link.last_received, self._session.links.heard)
 
     def _expire(self) -> None:
         services = self._services

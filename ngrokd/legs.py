@@ -1,4 +1,4 @@
-"""The native opener: all visitors of a session as streams of a few legs.
+"""All legs of a native session: visitors as streams.
 
 Opening a stream costs no round trip: StartProxy is its first write, and the visitor's bytes follow in the same batch. A new
 stream goes to the least loaded leg. Who finds no leg, or one whose batch is full, waits at most OPEN_TIMEOUT. A dead leg
@@ -168,9 +168,6 @@ class LegSet:
         return min(usable, key=lambda leg: leg.streams) if usable else None
 
     # -- legs
-    def warm_up(self) -> None:
-        """Nothing to ask for at login: the agent dials the first leg by itself."""
-
     @property
     def has_room(self) -> bool:
         """Whether one more leg is welcome."""

@@ -1,14 +1,17 @@
-"""What a visitor needs from a session: one stream to its agent. Two kinds give it: `pool.LinkPool` (classic proxy links)
-and `legs.LegSet` (native). Knows neither."""
+"""What a visitor needs from a session: one stream to its agent, and what a session needs from who gives it. Two kinds do:
+`pool.LinkPool` (classic proxy links) and `native_links.NativeLinks` (legs, and a few links for tcp). Knows neither."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from protocol.errors import Blame, Fault
 from protocol.link.port import Port
 from protocol.messages import StartProxy
+
+if TYPE_CHECKING:
+    from ngrokd.tunnel import Tunnel
 
 OPEN_TIMEOUT = (
     10.0  # seconds a visitor waits for its agent; then 504. Longer than any link needs, shorter than patience
@@ -31,6 +34,23 @@ class Opener(Protocol):
 
     def close(self) -> None:
         """The session is over: who waits gets `agent_gone`, unused links are closed. Streams in use go on. Idempotent."""
+
+
+class Links(Opener, Protocol):
+    """The opener that an agent's own links join."""
+
+    @property
+    def heard(self) -> float:
+        """The reactor's clock when a byte last came on one that shows the session's life; minus infinity without any."""
+
+    def warm_up(self) -> None:
+        """AuthResp has gone out: ask for what should be there before the first visitor."""
+
+    def announced(self, tunnel: Tunnel) -> None:
+        """The NewTunnel of `tunnel` has gone out."""
+
+    def offer(self, port: Port) -> None:
+        """A new proxy link, attached to the reactor. Owned from now on, and closed where there is no use for it."""
 
 
 def agent_silent() -> Fault:

@@ -29,7 +29,6 @@ def regrant(services: Services, grant: Grant) -> None:
         usage.use(grant)
     for session in list(services.registry.sessions_of(grant.account)):
         session.identity = replace(session.identity, grant=grant)
-        assert session.links is not None  # a session's own opener at least
         session.opener = limited(services.reactor, session.links, session.usage, services.log)
         lost = [tunnel for tunnel in session.tunnels.values() if not _allowed(grant, tunnel)]
         if lost:

@@ -14,7 +14,7 @@ from protocol.secret import Secret
 
 if TYPE_CHECKING:
     from ngrokd.grants import Grant
-    from ngrokd.opener import Opener
+    from ngrokd.opener import Links, Opener
     from ngrokd.tunnel import Tunnel
     from ngrokd.usage import Usage
 
@@ -59,21 +59,20 @@ class AgentInfo:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One agent, logged in. `opener` gets visitors to it; closing the opener is the job of who made the session. `links` is
-    what the agent's links join: the same one, but where `usage` (limits of its token) stands before it."""
+    """One agent, logged in. `links` is what its links join; closing it is the job of who made the session."""
 
     identity: Identity
     agent: AgentInfo
     caps: frozenset[str]
     control: ControlHandle
-    opener: Opener
+    links: Links
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     usage: Usage | None = None
-    links: Opener | None = None
+    opener: Opener = field(init=False)
+    """Gets visitors to the agent: `links`, or who counts and slows before it where its token has limits (`usage`)."""
 
     def __post_init__(self) -> None:
-        if self.links is None:
-            self.links = self.opener
+        self.opener = self.links
 
     @property
     def key(self) -> SessionKey:

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from ngrokd.admin.meters import STATUS_CLASSES, Histogram, Tally
 from ngrokd.admin.operator import Operator
 from ngrokd.admin.show import innermost
-from ngrokd.legs import LegSet
+from ngrokd.native_links import NativeLinks
 from ngrokd.pool import LinkPool
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -117,16 +117,19 @@ class Exporter(Collector):
         found: Counter[str] = Counter()
         for session in self._operator.house.registry.sessions():
             match innermost(session.opener):
-                case LegSet() as legs:
-                    found["legs"] += legs.legs
-                    found["streams"] += legs.streams
-                    found["waiting"] += legs.waiting
+                case NativeLinks() as native:
+                    found["legs"] += native.legs.legs
+                    found["streams"] += native.legs.streams
+                    found["waiting"] += native.legs.waiting
+                    found["parked"] += native.parked
+                    found["own"] += native.used
                 case LinkPool() as pool:
                     found["parked"] += pool.parked
                     found["waiting"] += pool.waiting
         yield _gauge("ngrokd_legs", "Legs of native sessions.", found["legs"])
         yield _gauge("ngrokd_streams", "Streams on those legs.", found["streams"])
-        yield _gauge("ngrokd_links_parked", "Proxy links of classic sessions that wait for visitors.", found["parked"])
+        yield _gauge("ngrokd_links_parked", "Proxy links that wait for visitors.", found["parked"])
+        yield _gauge("ngrokd_links_own", "Tcp visitors of native sessions that have a link of their own.", found["own"])
         yield _gauge("ngrokd_visitors_waiting", "Visitors that wait for their agent.", found["waiting"])
         shared = self._operator.house.legs.shared
         yield _gauge("ngrokd_buffered_bytes", "Bytes in legs that their readers have not taken.", shared.queues.used)

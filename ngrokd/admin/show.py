@@ -6,7 +6,7 @@ from typing import Any
 
 from ngrokd.admin.meters import Histogram
 from ngrokd.admin.rates import QUIET, Rate, Rates
-from ngrokd.legs import LegSet
+from ngrokd.native_links import NativeLinks
 from ngrokd.opener import Opener
 from ngrokd.pool import LinkPool
 from ngrokd.session import Session
@@ -43,8 +43,8 @@ def innermost(opener: Opener) -> Opener:
 def links(opener: Opener) -> Json:
     """How visitors get to the agent."""
     match innermost(opener):
-        case LegSet() as legs:
-            rtt = legs.rtt
+        case NativeLinks() as native:
+            legs, rtt = native.legs, native.legs.rtt
             return {
                 "kind": "legs", "count": legs.legs, "streams": legs.streams, "waiting": legs.waiting,
                 "rtt_ms": None if rtt is None else round(rtt * 1000, 3),

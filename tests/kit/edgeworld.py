@@ -10,14 +10,14 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import trio
 
 from ngrokd.edge.guard import Guard, GuardRules
 from ngrokd.edge.http import EdgeWorld, HttpEdge
 from ngrokd.edge.pages import Pages
-from ngrokd.opener import Cancel, Ready, agent_silent
+from ngrokd.opener import Cancel, Links, Ready, agent_silent
 from ngrokd.policy import Policy
 from ngrokd.registry import Registry, Want
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
@@ -116,7 +116,7 @@ class World:
         """Declare a tunnel of its own session; with `caps` empty it is a classic one."""
         number = next(self._generation)
         identity = Identity(SessionKey(f"{number:032x}", number), f"s{number}")
-        session = Session(identity, AgentInfo(), caps, Control(), self.opener)
+        session = Session(identity, AgentInfo(), caps, Control(), cast(Links, self.opener))
         self.registry.replace(session)
         want = Want(protocol, f"{protocol}://{host}", host, policy=Policy.compile(auth, options))
         declared = self.registry.declare(session, [want])

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import structlog
 
 from ngrokd.edge.http import EdgeWorld, HttpEdge
 from ngrokd.edge.pages import Pages
-from ngrokd.opener import Cancel, Ready
+from ngrokd.opener import Cancel, Links, Ready
 from ngrokd.policy import Policy
 from ngrokd.registry import Registry, Want
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
@@ -65,7 +66,7 @@ class HandEdge:
         self.registry = Registry(lambda: next(ids))
         for number, (host, caps) in enumerate(tunnels):
             identity = Identity(SessionKey(f"{number:032x}", number + 1), f"s{number}")
-            session = Session(identity, AgentInfo(), caps, Control(), self.opener)
+            session = Session(identity, AgentInfo(), caps, Control(), cast(Links, self.opener))
             self.registry.replace(session)
             self.registry.declare(session, [Want("http", f"http://{host}", host, policy=Policy.compile("", {}))])
         world = EdgeWorld(self.reactor, self.registry, PAGES, lambda _scheme, _host: False, log=SILENT)

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,11 +23,13 @@ from ngrokd.control import Services
 from ngrokd.declare import Declarer
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.gate import AddressGate
-from ngrokd.legs import LegHouse, LegSet
+from ngrokd.legs import LegHouse
 from ngrokd.naming import Naming
+from ngrokd.native_links import NativeLinks
 from ngrokd.policy import Policy
 from ngrokd.pool import LinkPool
 from ngrokd.registry import Registry
+from ngrokd.tunnel import Tunnel
 from protocol.frames import FIRST_FRAME_CAP
 from protocol.link.faults import TlsError
 from protocol.link.framed import FramedLink
@@ -149,17 +152,29 @@ async def test_a_leg_joins_by_its_ticket() -> None:
         welcome = await w.log_in(MUX)
         session = w.registry.session(welcome.client_id)
         assert session is not None
-        legs = session.opener
-        assert isinstance(legs, LegSet)
+        links = session.links
+        assert isinstance(links, NativeLinks)
         for ticket in ("", "0" * 64):
             wrong = await w.dial(RegLeg(welcome.client_id, ticket, 1))
             assert await wrong.receive() == RegLegResp("no such session")
             assert await closed(wrong)
         good = await w.dial(RegLeg(welcome.client_id, cast(str, welcome.ticket), 1))
         assert await good.receive() == RegLegResp("")
-        assert legs.legs == 1
-        proxy = await w.dial(RegProxy(welcome.client_id, welcome.ticket))
-        assert await closed(proxy)
+        assert links.legs.legs == 1
+
+
+async def test_a_proxy_link_of_a_session_with_legs_is_for_its_tcp_tunnels() -> None:
+    async with world() as w:
+        welcome = await w.log_in(MUX)
+        session = w.registry.session(welcome.client_id)
+        assert session is not None
+        links = session.links
+        assert isinstance(links, NativeLinks)
+        assert await closed(await w.dial(RegProxy(welcome.client_id, "0" * 64)))
+        assert await closed(await w.dial(RegProxy(welcome.client_id, welcome.ticket)))  # it has none
+        links.announced(cast(Tunnel, SimpleNamespace(protocol="tcp")))
+        await w.dial(RegProxy(welcome.client_id, welcome.ticket))
+        await until(lambda: links.parked == 1)
 
 
 async def test_a_leg_without_the_capability_is_told_so() -> None:

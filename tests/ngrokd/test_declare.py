@@ -11,7 +11,7 @@ from ngrokd.declare import MAX_TUNNELS, Declarer
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.grants import Grant, Scope
 from ngrokd.naming import Naming
-from ngrokd.opener import Opener
+from ngrokd.opener import Links
 from ngrokd.policy import Policy
 from ngrokd.registry import Registry
 from ngrokd.session import AgentInfo, ControlHandle, Identity, Session, SessionKey
@@ -81,7 +81,7 @@ class Bench:
         key = SessionKey(client_id, self.registry.next_generation())
         identity = Identity(key, "s", account=token, grant=Grant(token, token, Scope(**limits)) if token else None)
         session = Session(
-            identity, AgentInfo(), frozenset({"close"}), cast(ControlHandle, Control()), cast(Opener, None)
+            identity, AgentInfo(), frozenset({"close"}), cast(ControlHandle, Control()), cast(Links, None)
         )
         self.registry.replace(session)
         return session

@@ -222,5 +222,3 @@ async def test_there_is_room_for_a_few_legs(autojump_clock: MockClock) -> None:
             b.dial()
         assert not b.set.has_room
         assert b.set.heard == trio.current_time()
-        b.set.warm_up()
-        assert b.asked == 0

@@ -16,7 +16,7 @@ from ngrokd.declare import Declarer, name_of
 from ngrokd.edge.tcp import TcpEdge
 from ngrokd.grants import Grant, Scope
 from ngrokd.naming import Naming
-from ngrokd.opener import Opener
+from ngrokd.opener import Links
 from ngrokd.policy import Policy
 from ngrokd.registry import Registry
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
@@ -161,7 +161,7 @@ class Ownership(RuleBasedStateMachine):
         key = SessionKey(client, self.registry.next_generation())
         caps = frozenset({"close"} if native else ())
         identity = Identity(key, new_request_id(), account=account, grant=grant)
-        session = Session(identity, AgentInfo(), caps, Control(), cast(Opener, None))
+        session = Session(identity, AgentInfo(), caps, Control(), cast(Links, None))
         departure = self.registry.replace(session)
         assert (departure is not None) == (older is not None)
         if departure is not None:
@@ -319,7 +319,7 @@ def test_a_thousand_registrations_of_one_name_have_one_winner() -> None:
         account = f"token{number % 7}"
         grant = Grant(account, account, Scope())
         session = Session(
-            Identity(key, "s", account=account, grant=grant), AgentInfo(), frozenset(), Control(), cast(Opener, None)
+            Identity(key, "s", account=account, grant=grant), AgentInfo(), frozenset(), Control(), cast(Links, None)
         )
         world.registry.replace(session)
         try:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from ngrokd.opener import OPEN_TIMEOUT
-from ngrokd.pool import ASK_LIFE, LINK_LIFE, MAX_ASKED, MAX_PARKED, READ_BY, RENEW_AHEAD, LinkPool
+from ngrokd.parked import ASK_LIFE, LINK_LIFE, MAX_ASKED, MAX_PARKED, RENEW_AHEAD
+from ngrokd.pool import READ_BY, LinkPool
+from ngrokd.tunnel import Tunnel
 from protocol.errors import Fault
 from protocol.frames import take
 from protocol.link.port import Port
@@ -34,6 +38,9 @@ class Bench:
 
     def open(self) -> None:
         self.pool.open(START, self.got.append)
+
+    def announce(self, url: str) -> None:
+        self.pool.announced(cast(Tunnel, SimpleNamespace(url=url)))
 
     def offer(self, room: int = 1 << 20) -> MemoryPort:
         """A fresh link from the agent; gives the agent's end."""
@@ -254,7 +261,7 @@ async def test_a_visitor_of_a_tunnel_just_announced_waits_for_a_link_asked_for_a
     """A 1.7 agent closes what it gets for a tunnel that it does not know yet."""
     bench.pool.warm_up()
     early = bench.offer()
-    bench.pool.announced(START.url)
+    bench.announce(START.url)
     bench.open()
     assert bench.got == []
     assert not early.incoming
@@ -268,7 +275,7 @@ async def test_a_visitor_of_a_tunnel_just_announced_waits_for_a_link_asked_for_a
 
 async def test_links_asked_for_before_the_news_prove_nothing(bench: Bench, autojump_clock: MockClock) -> None:
     bench.pool.warm_up()
-    bench.pool.announced(START.url)
+    bench.announce(START.url)
     bench.open()
     assert bench.asked == 2  # one for before, one for after
     bench.offer()
@@ -279,7 +286,7 @@ async def test_links_asked_for_before_the_news_prove_nothing(bench: Bench, autoj
 
 async def test_other_tunnels_of_the_session_are_served_meanwhile(bench: Bench, autojump_clock: MockClock) -> None:
     bench.offer()
-    bench.pool.announced(START.url)
+    bench.announce(START.url)
     bench.open()
     bench.pool.open(StartProxy("http://other.localhost", "192.0.2.7:1"), bench.got.append)
     assert len(bench.got) == 1
@@ -288,7 +295,7 @@ async def test_other_tunnels_of_the_session_are_served_meanwhile(bench: Bench, a
 
 async def test_news_are_taken_for_read_after_a_while(bench: Bench, autojump_clock: MockClock) -> None:
     bench.offer()
-    bench.pool.announced(START.url)
+    bench.announce(START.url)
     begin = trio.current_time()
     done = trio.Event()
     bench.pool.open(START, lambda _found: done.set())
@@ -300,7 +307,7 @@ async def test_news_are_taken_for_read_after_a_while(bench: Bench, autojump_cloc
 
 
 async def test_without_a_link_who_was_held_waits_like_anybody(bench: Bench, autojump_clock: MockClock) -> None:
-    bench.pool.announced(START.url)
+    bench.announce(START.url)
     begin = trio.current_time()
     done = trio.Event()
 
@@ -315,7 +322,7 @@ async def test_without_a_link_who_was_held_waits_like_anybody(bench: Bench, auto
 
 
 async def test_who_is_held_may_leave_and_is_told_of_the_end(bench: Bench, autojump_clock: MockClock) -> None:
-    bench.pool.announced(START.url)
+    bench.announce(START.url)
     leave = bench.pool.open(START, bench.got.append)
     bench.open()
     leave()
@@ -329,6 +336,6 @@ async def test_who_is_held_may_leave_and_is_told_of_the_end(bench: Bench, autoju
 async def test_news_that_no_visitor_came_for_are_forgotten(bench: Bench, autojump_clock: MockClock) -> None:
     """An agent may open and close tunnels for ever."""
     for number in range(5):
-        bench.pool.announced(f"http://t{number}.test")
+        bench.announce(f"http://t{number}.test")
         await trio.sleep(READ_BY)
     assert len(bench.pool._news) == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ngrokd.opener import Opener
+from ngrokd.opener import Links
 from ngrokd.registry import Conflict, Registry, Want
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
 from ngrokd.tunnel import Protocol, Tunnel
@@ -28,7 +28,7 @@ def make_registry(*, one_listener: bool = False) -> Registry:
 
 def make_session(registry: Registry, client_id: str = "a") -> Session:
     key = SessionKey(client_id, registry.next_generation())
-    return Session(Identity(key, "s"), AgentInfo(), frozenset(), NoControl(), cast(Opener, None))
+    return Session(Identity(key, "s"), AgentInfo(), frozenset(), NoControl(), cast(Links, None))
 
 
 def want(host: str, protocol: Protocol = "http", port: int = 0) -> Want:

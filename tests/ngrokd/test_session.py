@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import cast
 
-from ngrokd.opener import Opener
+from ngrokd.opener import Links
 from ngrokd.session import AgentInfo, ControlHandle, Identity, Session, SessionKey
 from protocol.secret import Secret
 
 
 def make(ticket: Secret | None = None, caps: frozenset[str] = frozenset()) -> Session:
     identity = Identity(SessionKey("0123456789abcdef", 7), "5e55", ticket)
-    return Session(identity, AgentInfo(), caps, cast(ControlHandle, None), cast(Opener, None))
+    return Session(identity, AgentInfo(), caps, cast(ControlHandle, None), cast(Links, None))
 
 
 def test_a_classic_session_is_joined_by_its_id() -> None:

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from ngrokd.opener import Opener
+from ngrokd.opener import Links
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
 from ngrokd.tunnel import Tunnel
 from ngrokd.yielding import Conflicts, tell_evicted
@@ -29,7 +29,7 @@ class Control:
 def session(client: str, account: str = "", caps: tuple[str, ...] = ("close",)) -> tuple[Session, Control]:
     control = Control()
     identity = Identity(SessionKey(client, 1), "s", account=account)
-    return Session(identity, AgentInfo(), frozenset(caps), control, cast(Opener, None)), control
+    return Session(identity, AgentInfo(), frozenset(caps), control, cast(Links, None)), control
 
 
 def tunnel(of: Session) -> Tunnel:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 import trio
 import trio.testing
 
-from ngrokd.opener import Ready
+from ngrokd.opener import Links, Ready
 from ngrokd.registry import Want
 from ngrokd.session import AgentInfo, Identity, Session, SessionKey
 from tests.kit.edgeworld import ADDRESS, Control, World, edge_world, read_exactly, read_until
@@ -98,7 +99,9 @@ async def test_a_request_is_not_sent_again_to_a_tunnel_that_has_lost_its_name() 
         await visitor.send_all(get(b"/2"))
         await read_until(stream, b"\r\n\r\n")
         world.registry.withdraw(tunnel.session.key, tunnel.id)
-        heir = Session(Identity(SessionKey("f" * 32, 99), "heir"), AgentInfo(), NATIVE, Control(), world.opener)
+        heir = Session(
+            Identity(SessionKey("f" * 32, 99), "heir"), AgentInfo(), NATIVE, Control(), cast(Links, world.opener)
+        )
         world.registry.replace(heir)
         declared = world.registry.declare(heir, [Want("http", "http://one.test", "one.test")])
         assert isinstance(declared, list)
