@@ -1,4 +1,5 @@
-"""Classic proxy links: one TLS connection per visitor, dialled when the server asks (ReqProxy), parked until StartProxy.
+"""Proxy links: one TLS connection for a visitor, dialled when the server asks (ReqProxy), parked until StartProxy. All visitors
+of a classic session have one, and some tcp visitors of a native one.
 
 Knows how to register a link and how many to hold; the visitor on it is `proxy`'s business.
 """
@@ -6,6 +7,7 @@ Knows how to register a link and how many to hold; the visitor on it is `proxy`'
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -15,6 +17,7 @@ from ngrokc.routes import Routes
 from protocol.errors import Fault
 from protocol.link.dial import ServerDialer
 from protocol.link.framed import FramedLink
+from protocol.link.plain import SocketPort
 from protocol.link.port import Port, PortBroken
 from protocol.messages import RegProxy
 
@@ -45,6 +48,7 @@ class ProxyLinks:
         self._owed = 0
         self._nursery: trio.Nursery | None = None
         self._parked: set[Visit] = set()
+        self._running: set[Visit] = set()
         self._slots = trio.CapacityLimiter(AT_ONCE)
         self._complained = False
 
@@ -96,13 +100,18 @@ class ProxyLinks:
     def _park(self, port: Port) -> None:
         visit: Visit | None = None
 
-        def started(_came: bool) -> None:
+        def started(came: bool) -> None:
             self._one_less()
-            if visit is not None:
-                self._parked.discard(visit)
+            if visit is None:
+                return
+            self._parked.discard(visit)
+            if came:
+                self._running.add(visit)
 
         visit = self._visitors.serve(port, self._routes, verdict=self._verdict, started=started)
         self._parked.add(visit)
+        assert isinstance(port, SocketPort)  # a link is a connection of its own
+        port.gone = partial(self._running.discard, visit)
 
     def close(self) -> None:
         """Drop the parked links and dial no more; visitors that run go on."""
@@ -111,3 +120,9 @@ class ProxyLinks:
             for visit in list(self._parked):
                 visit.abort("the session ended")
             self._parked.clear()
+
+    def cut(self, reason: str) -> None:
+        """End the visitors that run: their cable is cut, and nobody would notice for minutes."""
+        with self._visitors.reactor.turn():
+            for visit in list(self._running):
+                visit.abort(reason)

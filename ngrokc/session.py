@@ -176,7 +176,10 @@ class Session:
                 nursery.cancel_scope.cancel()
             self.reason = self.reason or "the server closed the connection"
         except* (Fault, PortBroken) as group:
-            self.reason = self.reason or _first_message(group)
+            error = _first_of(group)
+            self.reason = self.reason or (error.message if isinstance(error, Fault) else str(error))
+            if isinstance(error, LinkError) and error.code == "silent" and "mux" in self.caps:
+                self._links.cut(error.message)  # legs find out by themselves, and 1.7's links may live on
         finally:
             self._nursery = None
             self.leaving.set()
@@ -333,8 +336,8 @@ class Session:
         return can
 
 
-def _first_message(group: BaseExceptionGroup[BaseException]) -> str:
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error.message if isinstance(error, Fault) else str(error)
+    return error

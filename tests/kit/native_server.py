@@ -20,7 +20,7 @@ from protocol.link.epoll import EpollReactor
 from protocol.link.framed import FramedLink
 from protocol.link.leg import Leg, LegShared
 from protocol.link.leg_stream import StreamPort
-from protocol.link.port import PortBroken
+from protocol.link.port import Port, PortBroken
 from protocol.link.tls import TlsPort
 from protocol.messages import (
     Auth,
@@ -32,6 +32,8 @@ from protocol.messages import (
     Pong,
     RegLeg,
     RegLegResp,
+    RegProxy,
+    ReqProxy,
     ReqTunnel,
     StartProxy,
     TunnelClosed,
@@ -58,6 +60,7 @@ class NativeServer:
     got: list[Message] = field(default_factory=list)
     links: list[FramedLink] = field(default_factory=list)
     legs: list[Leg] = field(default_factory=list)
+    proxies: list[FramedLink] = field(default_factory=list)  # that no visitor has had yet
     tickets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -107,6 +110,10 @@ class NativeServer:
                 await self._session(link, first)
             elif isinstance(first, RegLeg):
                 kept = await self._leg(link)
+            elif isinstance(first, RegProxy):
+                self.proxies.append(link)
+                kept = True
+                self._note()
         except (Fault, PortBroken):
             pass
         finally:
@@ -169,6 +176,17 @@ class NativeServer:
         """The newest leg once there are that many."""
         await self.until(lambda: len(self.legs) >= number)
         return self.legs[-1]
+
+    async def visit_on_own_link(self, start: StartProxy, data: bytes = b"") -> Port:
+        """A visitor on a proxy link that is asked for, on which StartProxy and `data` were written; task-owned."""
+        await self.links[-1].send(ReqProxy())
+        await self.until(lambda: bool(self.proxies))
+        port = self.proxies.pop().release()
+        port.attach(self.reactor)
+        with self.reactor.turn():
+            port.write(frame(start) + data)
+        port.detach()
+        return port
 
     async def visit(self, start: StartProxy, data: bytes = b"") -> StreamPort:
         """A visitor: a stream on which StartProxy and `data` were written, task-owned."""
