@@ -3,14 +3,17 @@ of the machine falls on all of them."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Thread
 
 from tests.bench import agents, tools, visitors
+from tests.bench.flood import flood
 from tests.bench.peers import NAME, Pair, Peers, check_small
 from tests.bench.report import US, Figure, Verdict
 
@@ -131,7 +134,9 @@ def bulk(bench: Bench) -> Iterator[Figure]:
                 if kind != CLASSIC:
                     eight = tools.iperf3(port, seconds=bench.seconds, down=back, streams=8)
                     figure.add(f"{kind}, eight streams", eight)
+                    figure.add(f"{kind}, http tunnel", flooded(bench.pair(kind), bench.seconds, down=back))
     for figure in (up, down):
+        figure.note = "a tcp visitor has a link of its own, an http tunnel's is a stream of a leg"
         for kind, note in measured(figure):
             figure.judge(Verdict(f"one stream to direct{note}", figure.ratio(kind), 0.3, 0.4))
             figure.judge(Verdict(f"eight streams to one{note}", figure.ratio(f"{kind}, eight streams", kind), 1.0))
@@ -158,26 +163,42 @@ def checked(bench: Bench) -> Iterator[Figure]:
 
 
 def beside_bulk(bench: Bench) -> Iterator[Figure]:
+    """Beside bulk of an http tunnel, which is on the same leg, and of a tcp tunnel, which has a link of its own."""
     p99 = Figure("beside-bulk", "small requests beside one saturating stream: p99", "ms")
     p50 = Figure("beside-bulk-p50", "the same: p50", "ms")
     for _ in bench.rounds():
         for kind in bench.builds():
             pair = bench.pair(kind)
-            for way in ("up", "down"):
-                with saturated(pair, bench.seconds + 1.5, down=way == "down"):
+            for way, where in itertools.product(("up", "down"), ("leg", "link")):
+                bulk = partial(
+                    flooded if where == "leg" else transferred, pair, bench.seconds + 1.5, down=way == "down"
+                )
+                with under_way(bulk):
                     load = tools.wrk(pair.http_port, pair.host, visitors=1, seconds=bench.seconds)
-                p99.add(f"{kind}, beside bulk {way}", load.p99)
-                p50.add(f"{kind}, beside bulk {way}", load.p50)
+                p99.add(_beside(kind, way, where), load.p99)
+                p50.add(_beside(kind, way, where), load.p50)
     for way in ("up", "down"):
-        for target, note in measured(p99, f"{US}, beside bulk {way}", f"{COMPILED}, beside bulk {way}"):
+        for target, note in measured(p99, _beside(US, way, "leg"), _beside(COMPILED, way, "leg")):
             p99.judge(Verdict(f"p99 beside bulk {way}{note}", p99.median(target), 4, 2, at_least=False))
     yield from (p99, p50)
 
 
+def _beside(kind: str, way: str, where: str) -> str:
+    return f"{kind}, beside bulk {way}" + (", that on a link of its own" if where == "link" else "")
+
+
+def flooded(pair: Pair, seconds: float, *, down: bool) -> float:
+    return flood(pair.http_port, pair.flood_host, seconds=seconds, down=down)
+
+
+def transferred(pair: Pair, seconds: float, *, down: bool) -> float:
+    return tools.iperf3(pair.tcp["iperf"], seconds=seconds, down=down)
+
+
 @contextmanager
-def saturated(pair: Pair, seconds: float, *, down: bool) -> Iterator[None]:
-    """A bulk stream in the background, under way when the block begins."""
-    worker = Thread(target=lambda: tools.iperf3(pair.tcp["iperf"], seconds=seconds, down=down))
+def under_way(bulk: Callable[[], float]) -> Iterator[None]:
+    """A bulk stream in the background, at its speed when the block begins."""
+    worker = Thread(target=bulk)
     worker.start()
     time.sleep(0.7)  # it has come up to speed by then
     try:

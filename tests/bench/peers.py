@@ -109,8 +109,8 @@ class Process:
 
 @dataclass
 class Pair:
-    """Our two programs. `http_port` with Host `host` reaches the small service, `kit_host` the kit's; `tcp` are tunnel
-    ports by name: iperf, kit."""
+    """Our two programs. `http_port` with Host `host` reaches the small service, `kit_host` the kit's, `flood_host` the flood;
+    `tcp` are tunnel ports by name: iperf, kit."""
 
     server: Process
     agent: Process
@@ -126,6 +126,10 @@ class Pair:
     def kit_host(self) -> str:
         return f"kit.localhost:{self.http_port}"
 
+    @property
+    def flood_host(self) -> str:
+        return f"flood.localhost:{self.http_port}"
+
     def stop(self) -> None:
         self.agent.stop()
         self.server.stop()
@@ -137,7 +141,7 @@ class Peers:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.processes: list[Process] = []
-        self.direct = self.proxy = self.front = self.iperf = self.kit = 0
+        self.direct = self.proxy = self.front = self.iperf = self.kit = self.flood = 0
         self.profile_into: Path | None = None
         self._count = 0
 
@@ -188,11 +192,13 @@ class Peers:
                     os.sched_setaffinity(pid, cores)
 
     def start_services(self) -> None:
-        """iperf3 and the kit's private service."""
+        """iperf3, the flood, and the kit's private service."""
         self.iperf = free_port()
         self.start("iperf3", ["iperf3", "-s", "-B", "127.0.0.1", "-p", str(self.iperf)]).wait_for_port(self.iperf)
         kit = self.start("kit", [sys.executable, "-m", "tests.kit.upstream"])
         self.kit = json.loads(kit.wait_for_line())["http"]
+        flood = self.start("flood", [sys.executable, "-m", "tests.bench.flood", "serve"])
+        self.flood = json.loads(flood.wait_for_line())["port"]
 
     def line(self, target: int, arguments: str) -> int:
         """The port of a long line to `target`."""
@@ -239,6 +245,7 @@ class Peers:
             "tunnels": {
                 "bench": {"proto": {"http": self.direct}},
                 "kit": {"proto": {"http": self.kit}},
+                "flood": {"proto": {"http": self.flood}},
                 "iperf": {"proto": {"tcp": self.iperf}, "remote_port": tcp["iperf"]},
                 "kit-tcp": {"proto": {"tcp": self.kit}, "remote_port": tcp["kit"]},
             },
