@@ -13,13 +13,13 @@ from protocol.body import CHUNKED, NO_BODY
 from protocol.errors import HttpError, WireError
 from protocol.head import UNTIL_CLOSE, RequestHead, ResponseHead, head_end, parse_response
 from protocol.link.port import PortBroken
+from protocol.link.reactor import READS_PER_TURN, TURN_BYTES
 
 if TYPE_CHECKING:
     from ngrokd.edge.visitor import VisitorConnection
     from ngrokd.tunnel import Tunnel
     from protocol.body import Body
 
-READS_PER_TURN: Final = 4
 INTERIM_CAP: Final = 32  # 1xx answers to one request; more is a flood
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE_LINE: Final = b"Connection: close\r\n"
@@ -116,6 +116,7 @@ class Downward:
         stream = conn.slot.port
         if stream is None:
             return
+        limit = self.count + TURN_BYTES
         for _ in range(READS_PER_TURN):
             try:
                 view = stream.read()
@@ -134,7 +135,9 @@ class Downward:
                 return
             if not more or conn.slot.port is not stream or stream.settled():
                 return
-        conn.edge.reactor.soon(self.pump)
+            if self.count >= limit:
+                break
+        conn.edge.reactor.later(self.pump)
 
     # -- towards the visitor
     def _send(self, data: bytes | memoryview) -> int:

@@ -43,8 +43,6 @@ class TcpVisitor:
         self._stream: Port | None = None
         self._relay: Relay | None = None
         self._verdict: bytes | None = None  # what has come of it, while it is waited for
-        self._early = 0  # bytes sent up before the verdict
-        self._ended_early = False
         self._cancel = ignore
         self._too_late = reactor.timer(self._no_verdict)
         self.peer = ("", 0)
@@ -59,8 +57,7 @@ class TcpVisitor:
 
     @property
     def moved(self) -> tuple[int, int]:
-        up, down = self._relay.counts if self._relay is not None else (0, 0)
-        return up + self._early, down
+        return self._relay.counts if self._relay is not None else (0, 0)
 
     def open(self, peer: tuple[str, int]) -> None:
         tunnel = self._tunnel
@@ -80,55 +77,35 @@ class TcpVisitor:
             self._relay.abort(reason)
             return
         self._cancel()
-        self._finish(reason)
+        self._turn_away(reason)
 
     def _opened(self, found: Port | Fault) -> None:
         if isinstance(found, Fault):
             log_fault(self._log, found, "a tcp visitor was turned away", url=self._tunnel.url)
-            self._finish(found.message)
+            self._turn_away(found.message)
             return
-        self._stream = found
-        if "verdict" in self._tunnel.session.caps:
-            self._await_verdict(found)
-        else:
-            self._join(found)
-
-    # -- the verdict
-    def _await_verdict(self, stream: Port) -> None:
-        self._verdict = b""
-        self._too_late.set(VERDICT_TIMEOUT)
-        stream.on_readable = self._read_verdict
-        stream.on_writable = self._send_early
-        self._port.on_readable = self._send_early
-        self._send_early()
+        caps = self._tunnel.session.caps
+        relay = self._relay = Relay(self._reactor, self._port, found, on_end=self._ended)
+        relay.expect_goodbye()
+        if not caps:
+            relay.hold_visitors_end()
+        if "verdict" in caps:
+            self._stream, self._verdict = found, b""
+            self._too_late.set(VERDICT_TIMEOUT)
+            relay.hold_answer()  # the visitor's bytes flow: a service may say nothing before it has all
+            found.on_readable = self._read_verdict
+        relay.start()
         if self._verdict is not None:
             self._read_verdict()
 
+    # -- the verdict
     def _no_verdict(self) -> None:
-        self._finish(f"no verdict within {VERDICT_TIMEOUT:g} s")
-
-    def _send_early(self) -> None:
-        """The visitor's bytes and its end need not wait for the verdict: a service may say nothing before it has all."""
-        stream = self._stream
-        if stream is None or self._verdict is None or self._ended_early:
-            return
-        try:
-            while view := self._port.read():
-                size = len(view)
-                taken = stream.write(view)
-                self._early += taken
-                if taken < size:
-                    self._port.unread(view[taken:])
-                    return
-            if view is not None:
-                stream.end_writing()
-                self._ended_early = True
-        except PortBroken as error:
-            self._finish(str(error))
+        self.abort(f"no verdict within {VERDICT_TIMEOUT:g} s")
 
     def _read_verdict(self) -> None:
-        stream = self._stream
-        if stream is None or self._verdict is None:
+        """Take it off, then the answer flows."""
+        stream, relay = self._stream, self._relay
+        if stream is None or relay is None or self._verdict is None:
             return
         try:
             while True:
@@ -142,40 +119,35 @@ class TcpVisitor:
                 if found is not None:
                     break
         except (PortBroken, WireError) as error:
-            self._finish(str(error))
+            relay.abort(str(error))
             return
         verdict, rest = found
-        self._verdict = None
-        self._too_late.end()
         if verdict.code:
             self._log.warning("the upstream of a tcp tunnel failed", url=self._tunnel.url, code=verdict.code)
-            self._finish(verdict.code)
+            relay.abort(verdict.code)
             return
-        stream.unread(rest)
-        self._join(stream)
+        self._no_more_verdict()
+        relay.take_answer(rest)
 
-    # -- the relay
-    def _join(self, stream: Port) -> None:
-        relay = self._relay = Relay(self._reactor, self._port, stream, on_end=self._ended)
-        relay.expect_goodbye()
-        if self._ended_early:
-            relay.visitor_has_ended()
-        elif not self._tunnel.session.caps:
-            relay.hold_visitors_end()
-        relay.start()
-
-    def _ended(self, end: RelayEnd) -> None:
-        self._count(end.up + self._early, end.down)
-
-    def _finish(self, reason: str) -> None:
-        """Over before there was a relay."""
-        self._verdict = None
+    def _no_more_verdict(self) -> None:
+        self._stream = self._verdict = None
         self._too_late.end()
-        if self._stream is not None:
-            self._stream.abort()
+
+    # -- the end
+    def _ended(self, end: RelayEnd) -> None:
+        if self._verdict is not None:
+            self._no_more_verdict()
+            self._left_early(end.failure or "it left")
+        self._count(end.up, end.down)
+
+    def _turn_away(self, reason: str) -> None:
+        """Over before there was a stream."""
         self._port.abort()
+        self._left_early(reason)
+        self._count(0, 0)
+
+    def _left_early(self, reason: str) -> None:
         self._log.debug("a tcp visitor left early", url=self._tunnel.url, reason=reason)
-        self._count(self._early, 0)
 
     def _count(self, up: int, down: int) -> None:
         traffic = self._tunnel.traffic

@@ -6,18 +6,17 @@ reactor's scratch buffer. It is looked at only for where it ends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from protocol.errors import HttpError
 from protocol.link.port import WOULD_BLOCK, PortBroken
+from protocol.link.reactor import READS_PER_TURN, TURN_BYTES
 
 if TYPE_CHECKING:
     from ngrokd.edge.visitor import VisitorConnection
     from protocol.body import Body
     from protocol.head import RequestHead
     from protocol.link.port import Port
-
-READS_PER_TURN: Final = 4
 
 
 class Upward:
@@ -99,17 +98,20 @@ class Upward:
             self._complete()
             return
         move = self._move_reserved if stream.reserves else self._move
+        limit = self.count + TURN_BYTES
         try:
             for _ in range(READS_PER_TURN):
                 if not move(stream):
                     return
+                if self.count >= limit:
+                    break
         except HttpError as error:
             conn.fail_request(error)
             return
         except PortBroken as error:
             conn.fail_visitor(str(error))
             return
-        conn.edge.reactor.soon(self.pump)
+        conn.edge.reactor.later(self.pump)
 
     def _flush(self) -> bool:
         data, self._pending = self._pending, b""

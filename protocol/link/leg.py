@@ -23,7 +23,7 @@ from protocol.link.leg_send import Sender
 from protocol.link.leg_stream import StreamPort
 from protocol.link.plain import SocketPort
 from protocol.link.port import Port, PortBroken, ignore
-from protocol.link.reactor import Reactor
+from protocol.link.reactor import READS_PER_TURN, TURN_BYTES, Reactor
 from protocol.mux import ACK, GO_AWAY, SYN, BatchPool, Growth, Leaving, Machine, Outbox, QueueBudget, Role
 from protocol.mux.budget import STREAM_WINDOW_CAP
 
@@ -35,7 +35,6 @@ FIRST_PINGS: Final = 4  # one after the other on a new leg, so that one busy mom
 BUSY_BYTES: Final = 1024 * 1024  # received between two ticks: windows may want to grow, so measure the round trip
 CLOSE_LINGER: Final = 30.0  # a closed stream whose peer neither ends nor sends is reset after this
 READ_BYTES: Final = 256 * 1024  # 16 TLS records and more in one go
-READS_PER_TURN: Final = 4  # 1 MiB, then the others have their turn
 BACKLOG_BYTES: Final = 64 * 1024  # answers to pings and refusals that the peer does not read: then we stop reading, too
 NOTSENT_LOWAT: Final = (
     128 * 1024
@@ -171,10 +170,13 @@ class Leg:
         if self.over or self._paused:
             return
         buffer = self.shared.lend_read_buffer()
+        limit = self.received + TURN_BYTES
         try:
             for _ in range(READS_PER_TURN):
                 if not self._read_once(buffer):
                     return
+                if self.received >= limit:
+                    break
         except PortBroken as error:
             self._broken(str(error))
             return
@@ -183,7 +185,7 @@ class Leg:
             return
         finally:
             self.shared.give_back_read_buffer(buffer)
-        self.reactor.soon(self._readable)
+        self.reactor.later(self._readable)
 
     def _read_once(self, buffer: memoryview) -> bool:
         """Read and parse once; whether there may be more."""

@@ -36,6 +36,10 @@ CrashHandler = Callable[[Callable[..., None], Exception], None]
 SCRATCH_BYTES: Final = (
     256 * 1024
 )  # one read of a bulk stream; 64-256 KiB measure equal, 1 MiB worse (docs/performance.md)
+# What one flow moves before the others have their turn. Four times as much carries the same, and a small request beside it
+# waits three times as long in each of the programs that it passes (docs/performance.md).
+TURN_BYTES: Final = 256 * 1024
+READS_PER_TURN: Final = 4  # nor does it read more often than that
 ROUNDS: Final = 4  # of `soon` callbacks in one turn: pump, flush, and what a flush sets free
 
 

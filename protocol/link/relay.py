@@ -19,11 +19,10 @@ from functools import partial
 from typing import Final, Protocol
 
 from protocol.link.faults import SinkBroken
-from protocol.link.port import WOULD_BLOCK, Port, PortBroken
-from protocol.link.reactor import Reactor, Timer
+from protocol.link.port import WOULD_BLOCK, Buffer, Port, PortBroken
+from protocol.link.reactor import READS_PER_TURN, TURN_BYTES, Reactor, Timer
 
 HELD_SECONDS: Final = 2.0  # of silence from a 1.7 agent after its visitor's end; most visitors that end are simply gone
-READS_PER_TURN: Final = 4  # bounded work: a bulk stream of 256 KiB reads lets the others have their turn after 1 MiB
 
 
 class Tap(Protocol):
@@ -112,16 +111,19 @@ class _Flow:
             self._look_for_reset()
             return
         move = self._move_reserved if self._sink.reserves else self._move
+        limit = self.count + TURN_BYTES
         try:
             if self.greeting and not self._join_greeting():
                 return
             for _ in range(READS_PER_TURN):
                 if not move():
                     return
+                if self.count >= limit:
+                    break
         except PortBroken as error:
             self._relay.fail(self._source, self._sink, error)
             return
-        self._relay.reactor.soon(self.pump)
+        self._relay.reactor.later(self.pump)
 
     def _look_for_reset(self) -> None:
         """The source has ended, and something happened: a visitor that half-closed and then left altogether."""
@@ -239,6 +241,7 @@ class Relay:
     """
 
     __slots__ = (
+        "_answer_held",
         "_down",
         "_final",
         "_held",
@@ -276,6 +279,7 @@ class Relay:
         self._timer: Timer | None = None
         self._held: Timer | None = None
         self._held_at = 0
+        self._answer_held = False
         self._over = False
         self._final: tuple[int, int] | None = None
         self._started = 0.0
@@ -293,9 +297,17 @@ class Relay:
         not complete. For links to agents: private services are often less polite."""
         self._down.wants_goodbye = True
 
-    def visitor_has_ended(self) -> None:
-        """Before `start`: the visitor's bytes and its end have been passed on already."""
-        self._up.over()
+    def hold_answer(self) -> None:
+        """Before `start`: what comes from the upstream is left to the caller, who takes a first word off and then calls
+        `take_answer`. The visitor's bytes need not wait for it."""
+        self._answer_held = True
+
+    def take_answer(self, rest: Buffer) -> None:
+        """The first word is read; `rest` came with it."""
+        self._answer_held = False
+        self._upstream.unread(rest)
+        self._down.start()
+        self._down.pump()
 
     def greet(self, greeting: bytes) -> None:
         """Before `start`: bytes for the visitor that leave in one write with the upstream's first ones, or its end. They
@@ -314,10 +326,12 @@ class Relay:
             self._timer = self.reactor.timer(self._idle_too_long)
             self._timer.set(self._idle)
         self._up.start()
-        self._down.start()
+        if not self._answer_held:
+            self._down.start()
         with self.reactor.turn():
             self._up.pump()
-            self._down.pump()
+            if not self._answer_held:
+                self._down.pump()
 
     @property
     def counts(self) -> tuple[int, int]:

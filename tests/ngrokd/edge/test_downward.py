@@ -9,8 +9,10 @@ import trio
 import trio.testing
 
 from protocol.frames import frame
+from protocol.link.reactor import TURN_BYTES
 from protocol.messages import Ping, StartProxyResp
 from tests.kit.edgeworld import asked, edge_world, read_exactly, read_to_end, read_until
+from tests.kit.handedge import HandEdge
 
 GET = b"GET / HTTP/1.1\r\nHost: one.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -283,3 +285,19 @@ async def test_every_answer_has_its_time() -> None:
             assert await read_exactly(visitor, len(OK)) == OK
             assert connection.answered >= connection.began > 0.0
             await visitor.send_all(GET)
+
+
+def test_a_download_lets_the_others_have_their_turn() -> None:
+    world = HandEdge([("a.test", frozenset({"ticket"}))])
+    size = 4 * TURN_BYTES  # all of it waits in the stream
+    visitor = world.visitor(2 * size)
+    world.send(visitor, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    (stream,) = world.opener.streams
+    stream.take()
+    stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    with world.reactor.turn():
+        pass
+    assert 0 < len(visitor.incoming) <= 3 * TURN_BYTES
+    world.reactor.settle()
+    assert len(visitor.incoming) > 3 * TURN_BYTES
+    world.over()

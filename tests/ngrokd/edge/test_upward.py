@@ -8,7 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+from protocol.link.reactor import TURN_BYTES
 from tests.kit.edgeworld import asked, edge_world, read_exactly, read_to_end, read_until
+from tests.kit.handedge import HandEdge
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BIG = random.Random(3).randbytes(2_000_000)
@@ -195,3 +197,18 @@ async def test_the_edge_says_continue_for_a_classic_agent() -> None:
         await read_until(service, b"abc")
         await service.send_all(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
         assert await read_exactly(visitor, len(OK)) == OK
+
+
+def test_an_upload_lets_the_others_have_their_turn() -> None:
+    world = HandEdge([("a.test", frozenset({"ticket"}))])
+    size = 12 * TURN_BYTES
+    visitor = world.visitor(2 * size)
+    visitor.write(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+    came = 0
+    for _ in range(3):
+        with world.reactor.turn():
+            pass
+        (stream,) = world.opener.streams
+        assert 0 < len(stream.incoming) - came <= 2 * TURN_BYTES
+        came = len(stream.incoming)
+    world.over()

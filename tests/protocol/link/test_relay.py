@@ -11,11 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from protocol.link.port import Port
-from protocol.link.reactor import Reactor
+from protocol.link.port import Buffer, Port
+from protocol.link.reactor import READS_PER_TURN, TURN_BYTES, Reactor
 from protocol.link.relay import HELD_SECONDS, Relay, RelayEnd
 from protocol.link.stream import PortStream
-from tests.kit.memory_port import memory_pair
+from tests.kit.hand_reactor import HandReactor
+from tests.kit.memory_port import MemoryPort, memory_pair
 from tests.kit.ports import PAIRS, REACTORS, running
 
 on_both = pytest.mark.parametrize("kind", list(REACTORS))
@@ -385,3 +386,71 @@ async def test_a_visitor_that_half_closed_and_then_left_is_noticed(ports: str) -
         both.far.abort()
         end = await both.end()
         assert (end.side, end.failure) == ("visitor", "reset after its end")
+
+
+class Endless(MemoryPort):
+    """Has always more, and takes all."""
+
+    def __init__(self, piece: bytes) -> None:
+        super().__init__(0)
+        self.piece = memoryview(piece)
+        self.reads = 0
+
+    def read(self) -> memoryview | None:
+        self.reads += 1
+        return self.piece
+
+    def write(self, data: Buffer) -> int:
+        return len(data)
+
+
+@pytest.mark.parametrize(("size", "reads"), [(4, READS_PER_TURN), (TURN_BYTES, 1)])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_torrent_lets_the_others_have_their_turn(held: bool, size: int, reads: int) -> None:
+    reactor = HandReactor()
+    source, sink = Endless(bytes(size)), Endless(bytes(size))
+    relay = Relay(reactor, source, sink, on_end=lambda _: None)
+    if held:
+        relay.hold_answer()
+    source.attach(reactor)
+    sink.attach(reactor)
+    relay.start()
+    assert source.reads == reads
+    for turn in range(2, 5):
+        with reactor.turn():
+            pass
+        assert source.reads == reads * turn
+    relay.abort("enough")
+
+
+@on_both
+async def test_an_answer_that_is_held_begins_behind_its_first_word(kind: str) -> None:
+    near, visitor = await PAIRS["plain"]()
+    far, upstream = await PAIRS["plain"]()
+    async with running(kind) as reactor:
+        near.attach(reactor)
+        far.attach(reactor)
+        ended = trio.Event()
+        relay = Relay(reactor, near, far, on_end=lambda _: ended.set())
+        relay.hold_answer()
+        word = trio.Event()
+        far.on_readable = word.set
+        relay.start()
+        outer, inner = visitor.stream(), upstream.stream()
+        with trio.fail_after(5):
+            await outer.send_all(b"early")
+            await outer.send_eof()
+            assert await receive_all(inner) == b"early"
+            await inner.send_all(b"word and answer")
+            await word.wait()
+            taken = far.take()
+            assert taken == b"word and answer"
+            with reactor.turn():
+                relay.take_answer(taken[5:])
+            assert await outer.receive_some() == b"and answer"
+            await inner.send_eof()
+            assert await outer.receive_some() == b""
+            await ended.wait()
+        assert relay.counts == (5, 10)
+        await outer.aclose()
+        await inner.aclose()
