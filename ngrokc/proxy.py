@@ -1,6 +1,6 @@
 """One visitor on the agent's side: StartProxy, the upstream, the verdict, then the relay.
 
-The same code serves a classic proxy link and a stream of a leg: both are ports. It runs in callbacks of the reactor; a task
+The same code serves a proxy link and a stream of a leg: both are ports. It runs in callbacks of the reactor; a task
 is made only for an upstream that needs one (a name to look up, TLS). Nothing here knows sessions, frames of the control link
 or how a port came to be.
 """

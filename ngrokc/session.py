@@ -1,6 +1,7 @@
 """One login: Auth, tunnels, heartbeat, links. From AuthResp to the end of the control link; what comes after is `agent`'s.
 
-The session owns its control link, its parked proxy links and its legs. Visitors that run outlive it in the classic dialect.
+The session owns its control link, its parked proxy links and its legs. Visitors that run outlive it, unless it
+ends by silence in the native dialect.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """TLS ports: TLS over a socket, in two builds behind one interface.
 
-`TlsPort` moves ciphertext through two memory buffers and can end writing while it still reads: for visitors, classic
+`TlsPort` moves ciphertext through two memory buffers and can end writing while it still reads: for visitors,
 proxy links, control links and https upstreams. `TlsSocketPort` (tls_socket.py) lets OpenSSL work on the descriptor,
 10-20 % faster for bulk because the ciphertext never becomes a Python object; it is for legs only, because an SSLSocket
 that half-closes loses what the peer has in flight (a leg never half-closes: its streams do).

@@ -5,16 +5,20 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.kit.patterns import blocks, digest
-from tests.kit.programs import Program, World, free_port
+from tests.kit.programs import Program, Server, World, free_port
 from tests.kit.upstream import Upstream
+from tests.kit.visitor import open_visitor
 
 Dialect = dict[str, object]
 MIB = 1 << 20
@@ -53,6 +57,52 @@ async def test_bytes_pass_and_half_closes_too(world: World, upstream: Upstream, 
     stream = await trio.open_tcp_stream("127.0.0.1", greeting)
     async with stream:
         assert (await stream.receive_some()).startswith(b"220 ")
+
+
+@dataclass
+class Gauges:
+    """ngrokd's metrics, as Prometheus reads them."""
+
+    server: Server
+    admin: int
+
+    async def read(self, name: str) -> int:
+        """The sum over all labels."""
+        token = (self.server.state / "admin-token").read_text().strip()
+        async with open_visitor(self.admin, f"127.0.0.1:{self.admin}") as visitor:
+            answer = await visitor.ask("/metrics", f"Authorization: Bearer {token}", "Connection: close")
+        lines = re.findall(rf"^ngrokd_{name}(?:\{{[^}}]*\}})? (\S+)$", answer.body.decode(), re.MULTILINE)
+        return sum(int(float(value)) for value in lines)
+
+    async def until(self, name: str, wanted: Callable[[int], bool]) -> None:
+        with trio.fail_after(10):
+            while not wanted(await self.read(name)):
+                await trio.sleep(0.02)
+
+
+async def test_a_tcp_visitor_has_a_link_of_its_own_and_the_legs_take_over(world: World, upstream: Upstream) -> None:
+    """Bytes pass the same on both; a crowd that leaves no parked link does not wait."""
+    admin = free_port()
+    server = await world.ngrokd(f"-adminAddr=127.0.0.1:{admin}")
+    agent = await world.ngrokc({"digest": {"proto": {"tcp": upstream.digest_port}}}, server)
+    port = port_of(agent.urls["tcp"])
+    gauges = Gauges(server, admin)
+    await gauges.until("links_parked", lambda count: count >= 2)
+    streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(20)]
+    await gauges.until("visitors", lambda count: count >= len(streams))
+    own = await gauges.read("links_own")
+    assert 2 <= own < len(streams)
+    assert await gauges.read("streams") == len(streams) - own
+
+    async def check(stream: trio.SocketStream) -> None:
+        async with stream:
+            await _send(stream, MIB + 17)
+            assert b"".join([data async for data in stream]).decode().strip() == digest(MIB + 17)
+
+    async with trio.open_nursery() as nursery:
+        for stream in streams:
+            nursery.start_soon(check, stream)
+    await gauges.until("links_own", lambda count: count == 0)
 
 
 async def _send(stream: trio.SocketStream, size: int) -> None:
