@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tests.bench.peers import HERE, SMALL, BenchFailed
 from tests.kit.patterns import blocks, digest
 
-# How an iperf3 server that is still saying goodbye to its last client turns the next one away; it has one at a time.
-BUSY = ("busy", "closed unexpectedly", "unable to receive control message")
+# How an iperf3 server that is still saying goodbye to its last client turns the next one away; it has one at a time. For a moment
+# it does not even listen: what is refused to us is reset to the visitor, who was about to send his cookie.
+BUSY = ("busy", "closed unexpectedly", "unable to receive control message", "unable to send cookie")
 
 
 @dataclass(frozen=True, slots=True)
