@@ -25,6 +25,7 @@ from protocol.frames import FIRST_FRAME_CAP, frame, take
 from protocol.link.connect_now import Connecting, connect_now
 from protocol.link.dial import dial_upstream
 from protocol.link.linger import linger
+from protocol.link.link_watch import LinkWatch
 from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor, Timer
 from protocol.link.relay import Relay, RelayEnd, Tap
@@ -56,6 +57,8 @@ class Visitors:
         self.spawn = spawn
         self.observer = observer
         self.hosts = HostWatch(bus)
+        self.own_links = LinkWatch(reactor)
+        """Of tcp visitors of native sessions that have one instead of a stream."""
         self.total = 0
         self.up = 0
         self.down = 0

@@ -7,7 +7,6 @@ Knows how to register a link and how many to hold; the visitor on it is `proxy`'
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import trio
 
@@ -17,8 +16,9 @@ from ngrokc.routes import Routes
 from protocol.errors import Fault
 from protocol.link.dial import ServerDialer
 from protocol.link.framed import FramedLink
+from protocol.link.link_watch import LinkWatch
 from protocol.link.plain import SocketPort
-from protocol.link.port import Port, PortBroken
+from protocol.link.port import Port, PortBroken, ignore
 from protocol.messages import RegProxy
 
 MAX_IDLE = 64  # links dialled or parked and not yet used; 1.7's server keeps 10, and asks one per waiting visitor
@@ -38,7 +38,9 @@ class ProxyLinks:
         register: Callable[[], RegProxy],
         *,
         verdict: bool,
+        watch: LinkWatch | None = None,
     ) -> None:
+        """`watch`: finds dead links among those that visitors have; None: as 1.7, which leaves that to TCP."""
         self._dialer = dialer
         self._visitors = visitors
         self._routes = routes
@@ -48,7 +50,7 @@ class ProxyLinks:
         self._owed = 0
         self._nursery: trio.Nursery | None = None
         self._parked: set[Visit] = set()
-        self._running: set[Visit] = set()
+        self._watch = watch
         self._slots = trio.CapacityLimiter(AT_ONCE)
         self._complained = False
 
@@ -102,16 +104,14 @@ class ProxyLinks:
 
         def started(came: bool) -> None:
             self._one_less()
-            if visit is None:
-                return
-            self._parked.discard(visit)
-            if came:
-                self._running.add(visit)
+            if visit is not None:
+                self._parked.discard(visit)
+            if came and self._watch is not None:
+                assert isinstance(port, SocketPort)  # a link is a connection of its own
+                self._watch.add(port, ignore)
 
         visit = self._visitors.serve(port, self._routes, verdict=self._verdict, started=started)
         self._parked.add(visit)
-        assert isinstance(port, SocketPort)  # a link is a connection of its own
-        port.gone = partial(self._running.discard, visit)
 
     def close(self) -> None:
         """Drop the parked links and dial no more; visitors that run go on."""
@@ -120,9 +120,3 @@ class ProxyLinks:
             for visit in list(self._parked):
                 visit.abort("the session ended")
             self._parked.clear()
-
-    def cut(self, reason: str) -> None:
-        """End the visitors that run: their cable is cut, and nobody would notice for minutes."""
-        with self._visitors.reactor.turn():
-            for visit in list(self._running):
-                visit.abort(reason)

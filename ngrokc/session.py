@@ -1,7 +1,6 @@
 """One login: Auth, tunnels, heartbeat, links. From AuthResp to the end of the control link; what comes after is `agent`'s.
 
-The session owns its control link, its parked proxy links and its legs. Visitors that run outlive it, unless it
-ends by silence in the native dialect.
+The session owns its control link, its parked proxy links and its legs. Visitors that run outlive it.
 """
 
 from __future__ import annotations
@@ -144,7 +143,10 @@ class Session:
         self._bus = shared.visitors.bus
         self._asked = Asked(native=bool(self.caps))
         verdict = "verdict" in self.caps
-        self._links = ProxyLinks(shared.dialer, shared.visitors, self.routes, self._registration, verdict=verdict)
+        watch = shared.visitors.own_links if "mux" in self.caps else None
+        self._links = ProxyLinks(
+            shared.dialer, shared.visitors, self.routes, self._registration, verdict=verdict, watch=watch
+        )
         self._legs = Legs(
             shared.dialer, shared.visitors, self.routes, self._leg_registration, shared.legs, verdict=verdict
         )
@@ -177,10 +179,7 @@ class Session:
                 nursery.cancel_scope.cancel()
             self.reason = self.reason or "the server closed the connection"
         except* (Fault, PortBroken) as group:
-            error = _first_of(group)
-            self.reason = self.reason or (error.message if isinstance(error, Fault) else str(error))
-            if isinstance(error, LinkError) and error.code == "silent" and "mux" in self.caps:
-                self._links.cut(error.message)  # legs find out by themselves, and 1.7's links may live on
+            self.reason = self.reason or _first_message(group)
         finally:
             self._nursery = None
             self.leaving.set()
@@ -337,8 +336,8 @@ class Session:
         return can
 
 
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_message(group: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error
+    return error.message if isinstance(error, Fault) else str(error)

@@ -82,9 +82,7 @@ class Services:
     caps: tuple[str, ...]  # the capabilities that this server offers
     usages: Usages = field(default_factory=Usages)
     absences: Absences = field(default_factory=_no_absences)  # names whose agents are expected back
-    cut: Callable[[Sequence[Tunnel]], None] = (
-        leave_alone  # resets the visitors of tunnels whose right, or agent, is gone
-    )
+    cut: Callable[[Sequence[Tunnel]], None] = leave_alone  # resets the visitors of tunnels whose right has ended
     product: str = "ngrokd"  # what native agents are told that we are, with the version
 
 
@@ -203,7 +201,7 @@ def _links(services: Services, outbox: Outbox, caps: tuple[str, ...], tunnels: M
 
     if "mux" not in caps:
         return LinkPool(services.reactor, ask)
-    return NativeLinks(services.reactor, LegSet(services.legs, lambda: outbox.send(ReqLeg())), ask, tunnels)
+    return NativeLinks(services.legs.own_links, LegSet(services.legs, lambda: outbox.send(ReqLeg())), ask, tunnels)
 
 
 def _welcome(session: Session, caps: tuple[str, ...], product: str | None) -> AuthResp:
@@ -396,20 +394,12 @@ class Control:
         elif now - self._due > LATE:
             self._look_in(PROBE)
         else:
-            self._silent(f"no sign of life for {beat.dead_after:g} s")
+            self._end(f"no sign of life for {beat.dead_after:g} s")
 
     def _last_sign(self) -> float:
         if self._beat.sign is Sign.PING:
             return self._pinged
         return max(self._link.last_received, self._session.links.heard)
-
-    def _silent(self, reason: str) -> None:
-        """The agent is gone without a word. Legs find that out by themselves; the links that tcp visitors have of their own
-        would be waited on for minutes."""
-        tcp = [tunnel for tunnel in self._session.tunnels.values() if tunnel.protocol == "tcp"]
-        self._end(reason)
-        if "mux" in self._session.caps:
-            self._services.cut(tcp)
 
     def _expire(self) -> None:
         services = self._services

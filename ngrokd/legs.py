@@ -16,6 +16,7 @@ from protocol.errors import Fault
 from protocol.frames import frame
 from protocol.link.leg import Leg, LegShared
 from protocol.link.leg_stream import StreamPort
+from protocol.link.link_watch import LinkWatch
 from protocol.link.port import Port, PortBroken, ignore
 from protocol.link.reactor import Reactor
 from protocol.messages import StartProxy
@@ -53,6 +54,8 @@ class LegHouse:
         self.reactor = reactor
         self.shared = LegShared(growth=Growth(SERVER_GROWTH))
         self.live: set[Leg] = set()
+        self.own_links = LinkWatch(reactor)
+        """Of tcp visitors that have one instead of a stream."""
 
     def close(self) -> None:
         """End all of them now, with their streams."""

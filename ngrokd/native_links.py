@@ -17,12 +17,12 @@ from ngrokd.opener import Cancel, Ready
 from ngrokd.parked import ParkedLinks
 from protocol.link.plain import SocketPort
 from protocol.link.port import Port, ignore
-from protocol.link.reactor import Reactor
 from protocol.messages import StartProxy
 
 if TYPE_CHECKING:
     from ngrokd.legs import LegSet
     from ngrokd.tunnel import Tunnel
+    from protocol.link.link_watch import LinkWatch
 
 OWN_LINKS = 64  # visitors of one session that have their own at the same time
 REST = 2  # parked at rest: programs that open a connection for control and one for data begin with both
@@ -33,17 +33,18 @@ LIFE = 600.0
 
 
 class NativeLinks:
-    """What carries the visitors of one native session. `ask` sends one ReqProxy; `tunnels` are the session's, by id, as they
+    """What carries the visitors of one native session. `ask` sends one ReqProxy; `watch` finds dead
+    ones among the links in use; `tunnels` are the session's, by id, as they
     come and go.
 
     Owns the legs and parked links; `close` lets streams and links in use finish.
     """
 
-    __slots__ = ("_ask", "_closed", "_parked", "_reactor", "_tunnels", "_used", "legs")
+    __slots__ = ("_ask", "_closed", "_parked", "_tunnels", "_used", "_watch", "legs")
 
-    def __init__(self, reactor: Reactor, legs: LegSet, ask: Callable[[], None], tunnels: Mapping[str, Tunnel]) -> None:
+    def __init__(self, watch: LinkWatch, legs: LegSet, ask: Callable[[], None], tunnels: Mapping[str, Tunnel]) -> None:
         self.legs = legs
-        self._reactor = reactor
+        self._watch = watch
         self._ask = ask
         self._tunnels = tunnels
         self._parked: ParkedLinks | None = None  # from the first tcp tunnel on: most sessions have none
@@ -75,7 +76,9 @@ class NativeLinks:
         """See Links."""
         if tunnel.protocol == "tcp" and not self._closed:
             if self._parked is None:
-                self._parked = ParkedLinks(self._reactor, self._ask, self._keep, rest=REST, life=LIFE, pace=LINK_PACE)
+                self._parked = ParkedLinks(
+                    self._watch.reactor, self._ask, self._keep, rest=REST, life=LIFE, pace=LINK_PACE
+                )
             self._keep()
 
     def _keep(self) -> None:
@@ -101,8 +104,8 @@ class NativeLinks:
             links.missed()
         else:
             assert isinstance(port, SocketPort)  # a link is a connection of its own
-            port.gone = self._returned
             self._used += 1
+            self._watch.add(port, self._returned)
         links.want()
         return port
 

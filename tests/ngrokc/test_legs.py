@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +11,6 @@ import pytest
 import trio
 import trio.testing
 
-from ngrokc import heartbeat
 from ngrokc.agent import Agent, AgentSettings
 from ngrokc.events import Event, Notice, StateChanged, Subscription, TunnelClosed, TunnelOnline, TunnelRefused
 from ngrokc.identity import Identity
@@ -130,34 +128,6 @@ async def test_a_tcp_visitor_on_a_link_of_its_own() -> None:
             assert await stream.receive_some() == b"bye"
             assert await stream.receive_some() == b""
         await stream.aclose()
-
-
-async def test_silence_ends_visitors_on_links_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cable is cut: nothing would come on them any more, for many minutes."""
-    monkeypatch.setattr(heartbeat, "PROBE", 0.1)
-    ended = trio.Event()
-
-    async def serve(stream: trio.SocketStream) -> None:
-        with contextlib.suppress(trio.BrokenResourceError):
-            await stream.send_all(b"220 ")
-            await stream.receive_some()
-        ended.set()
-
-    async with trio.open_nursery() as nursery:
-        (service,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, serve, [service])
-        async with world(spec("ssh", service.socket.getsockname()[1], "tcp")) as w:
-            await w.online()
-            visitor = await w.server.visit_on_own_link(StartProxy("tcp://random.ngrok.me", "192.0.2.1:5", "t1"))
-            await first_frame(visitor)
-            assert w.agent.status().active == 1
-            w.server.answer_pings = False
-            w.agent._jumped("the machine slept")
-            with trio.fail_after(10):
-                await ended.wait()
-            assert w.agent.status().active == 0
-            visitor.close()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_service_that_is_down_gives_a_verdict() -> None:

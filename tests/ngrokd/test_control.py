@@ -114,7 +114,6 @@ class World:
             Policy.compile,
             lambda: None,
         )
-        self.cut: list[str] = []
         self.services = Services(
             self.registry,
             declarer,
@@ -123,7 +122,6 @@ class World:
             structlog.get_logger(),
             LegHouse(self.reactor),
             CAPABILITIES,
-            cut=lambda tunnels: self.cut.extend(tunnel.protocol for tunnel in tunnels),
         )
         self.done = 0
 
@@ -471,22 +469,6 @@ async def test_native_life_is_any_byte_and_silence_is_death_in_10_s(autojump_clo
         assert trio.current_time() - begin == pytest.approx(10, abs=0.1)
         await trio.testing.wait_all_tasks_blocked()
         assert list(w.registry.sessions()) == []
-
-
-@pytest.mark.parametrize(("caps", "cut"), [(CAPABILITIES, ["tcp"]), (NATIVE, []), (None, [])], ids=str)
-async def test_silence_ends_the_tcp_visitors_whose_links_nobody_else_watches(
-    autojump_clock: MockClock, caps: tuple[str, ...] | None, cut: list[str]
-) -> None:
-    """Their cable may be cut as the control link's is; legs find that out by themselves, 1.7's links live on."""
-    async with world() as w:
-        agent, _ = await w.log_in(caps=caps)
-        for protocol in ("http", "tcp"):
-            await agent.tell(ReqTunnel("r1", protocol, subdomain="test"))
-            await agent.hear(NewTunnel)
-        while await agent.link.receive() is not None:
-            pass
-        await trio.testing.wait_all_tasks_blocked()
-        assert w.cut == cut
 
 
 async def test_a_native_session_asks_for_links_once_it_has_a_tcp_tunnel(autojump_clock: MockClock) -> None:

@@ -47,7 +47,7 @@ class Bench:
         self.tunnels: dict[str, Tunnel] = {}
         self.ports: list[Port] = []
         legs = LegSet(self.house, lambda: None)
-        self.links = NativeLinks(self.reactor, legs, self._ask, self.tunnels)
+        self.links = NativeLinks(self.house.own_links, legs, self._ask, self.tunnels)
         near, far = memory_pair()
         self.far_leg = Leg(
             self.reactor, far, role=Role.CLIENT, on_stream=lambda _: None, on_end=lambda _: None, shared=LegShared()
