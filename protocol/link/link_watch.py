@@ -2,8 +2,9 @@
 bytes alone, so TCP has to tell.
 
 Where bytes are under way and nothing has been acknowledged for DEAD_AFTER, at two looks in a row, the path is dead. A reader
-that is merely slow has closed its window: nothing is under way then, so it is left alone (TCP_USER_TIMEOUT would end it).
-Silent connections are asked by keepalives. Systems that do not tell leave it at those.
+that is merely slow has closed its window: nothing is under way then but probes, which it answers, so it is left alone
+(TCP_USER_TIMEOUT would end it). Probes without an answer mean that not even the first hop is there. Silent connections are
+asked by keepalives. Systems that do not tell leave it at those.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from protocol.link.reactor import Reactor
 LOOK_EVERY: Final = 4.0  # seconds, as legs ping
 DEAD_AFTER: Final = 10.0  # seconds without an acknowledgement
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3))
-_UNACKED: Final = 24  # offsets in Linux' struct tcp_info (linux/tcp.h): segments under way,
+_PROBES: Final = 3  # offsets in Linux' struct tcp_info (linux/tcp.h): probes since the last answer,
+_UNACKED: Final = 24  # segments under way,
 _LAST_ACK: Final = 56  # and milliseconds since the last acknowledgement
 _INFO_BYTES: Final = 60
 
@@ -62,8 +64,8 @@ class LinkWatch:
 
 
 def unanswered_for(sock: socket.socket) -> float:
-    """Seconds since the other side acknowledged anything, while bytes are under way to it; 0 while none are, and where the
-    system does not tell."""
+    """Seconds since the other side acknowledged anything, while bytes or more than one probe are under way to it; 0 while none
+    are, and where the system does not tell."""
     option = getattr(socket, "TCP_INFO", None)
     if option is None:
         return 0.0
@@ -75,7 +77,7 @@ def unanswered_for(sock: socket.socket) -> float:
         return 0.0
     (unacked,) = struct.unpack_from("=I", info, _UNACKED)
     (milliseconds,) = struct.unpack_from("=I", info, _LAST_ACK)
-    return milliseconds / 1000 if unacked else 0.0
+    return milliseconds / 1000 if unacked or info[_PROBES] > 1 else 0.0
 
 
 def _end_path(sock: socket.socket) -> None:

@@ -44,15 +44,22 @@ def test_a_slow_reader_is_not_suspected() -> None:
 class Told:
     """A socket that says what the test wants."""
 
-    def __init__(self, unacked: int, milliseconds: int, size: int = 60) -> None:
-        self.info = struct.pack("=24xI28xI", unacked, milliseconds)[:size]
+    def __init__(self, unacked: int, milliseconds: int, size: int = 60, probes: int = 0) -> None:
+        self.info = struct.pack("=3xB20xI28xI", probes, unacked, milliseconds)[:size]
 
     def getsockopt(self, *_: int) -> bytes:
         return self.info
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"), [(Told(3, 12_500), 12.5), (Told(0, 12_500), 0.0), (Told(3, 12_500, 40), 0.0)]
+    ("told", "seconds"),
+    [
+        (Told(3, 12_500), 12.5),
+        (Told(0, 12_500), 0.0),
+        (Told(3, 12_500, 40), 0.0),
+        (Told(0, 12_500, probes=1), 0.0),
+        (Told(0, 12_500, probes=2), 12.5),
+    ],
 )
 def test_what_the_kernel_says(told: Told, seconds: float) -> None:
     assert unanswered_for(told) == seconds  # type: ignore[arg-type]
