@@ -159,7 +159,7 @@ class TcpEdge:
             wait.cancel()
         for visitor in list(self._visitors):
             if visitor.tunnel.id in gone:
-                visitor.abort("the tunnel has ended")
+                visitor.abort("the tunnel's right has ended")
 
     def abort(self) -> None:
         """Reset every visitor."""

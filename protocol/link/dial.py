@@ -17,6 +17,7 @@ import trio
 from protocol.address import HostPort, Upstream
 from protocol.errors import Blame, LinkError
 from protocol.link.faults import TlsError
+from protocol.link.keepalive import keep_alive
 from protocol.link.plain import PlainPort
 from protocol.link.port import Port, PortBroken
 from protocol.link.proxy_connect import ProxyUrl, connect_through
@@ -31,14 +32,6 @@ LOCALHOST: Final = ("127.0.0.1", "::1")  # services bind either; a refusal on th
 
 
 # -- sockets
-def keep_alive(sock: socket.socket) -> None:
-    """Let the kernel look after an idle connection."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", KEEPALIVE_SECONDS), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
 def fault_of(error: OSError, blame: Blame) -> LinkError:
     """An OSError of a dial in our words."""
     if isinstance(error, socket.gaierror):
@@ -69,7 +62,7 @@ async def _open(host: str, port: int) -> socket.socket:
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    keep_alive(sock)
+    keep_alive(sock, idle=KEEPALIVE_SECONDS, every=KEEPALIVE_SECONDS)
     return sock
 
 

@@ -14,13 +14,14 @@ import struct
 from functools import partial
 from typing import Final
 
+from protocol.link.keepalive import keep_alive
 from protocol.link.plain import SocketPort
 from protocol.link.port import Callback
 from protocol.link.reactor import Reactor
 
 LOOK_EVERY: Final = 4.0  # seconds, as legs ping
 DEAD_AFTER: Final = 10.0  # seconds without an acknowledgement
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3))
+KEEPALIVE_SECONDS: Final = 10  # how long a silent one may go unasked
 _PROBES: Final = 3  # offsets in Linux' struct tcp_info (linux/tcp.h): probes since the last answer,
 _UNACKED: Final = 24  # segments under way,
 _LAST_ACK: Final = 56  # and milliseconds since the last acknowledgement
@@ -40,10 +41,7 @@ class LinkWatch:
 
     def add(self, port: SocketPort, gone: Callback) -> None:
         """Watch `port` (attached); `gone` is called when its socket is let go of."""
-        for name, seconds in _KEEPALIVE:
-            option = getattr(socket, name, None)
-            if option is not None and port.sock.family != getattr(socket, "AF_UNIX", None):
-                port.sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+        keep_alive(port.sock, idle=KEEPALIVE_SECONDS, every=3)
         self._suspects[port] = False
         port.gone = partial(self._gone, port, gone)
         if not self._timer.armed:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 import structlog
@@ -110,6 +110,17 @@ async def closed(link: FramedLink) -> bool:
     return await link.receive() is None
 
 
+Kind = TypeVar("Kind", LinkPool, NativeLinks)
+
+
+def links_of(w: World, welcome: AuthResp, kind: type[Kind]) -> Kind:
+    """What the links of the session that `welcome` is about join."""
+    session = w.registry.session(welcome.client_id)
+    assert session is not None
+    assert isinstance(session.links, kind)
+    return session.links
+
+
 async def test_auth_makes_a_session() -> None:
     async with world() as w:
         welcome = await w.log_in(CLASSIC)
@@ -120,10 +131,7 @@ async def test_auth_makes_a_session() -> None:
 async def test_a_proxy_link_is_parked_at_its_session() -> None:
     async with world() as w:
         welcome = await w.log_in(CLASSIC)
-        session = w.registry.session(welcome.client_id)
-        assert session is not None
-        pool = session.opener
-        assert isinstance(pool, LinkPool)
+        pool = links_of(w, welcome, LinkPool)
         await w.dial(RegProxy(welcome.client_id))
         await until(lambda: pool.parked == 1)
 
@@ -131,10 +139,7 @@ async def test_a_proxy_link_is_parked_at_its_session() -> None:
 async def test_a_native_proxy_link_needs_the_ticket() -> None:
     async with world() as w:
         welcome = await w.log_in(NATIVE)
-        session = w.registry.session(welcome.client_id)
-        assert session is not None
-        pool = session.opener
-        assert isinstance(pool, LinkPool)
+        pool = links_of(w, welcome, LinkPool)
         assert await closed(await w.dial(RegProxy(welcome.client_id)))
         assert await closed(await w.dial(RegProxy(welcome.client_id, "0" * 64)))
         assert pool.parked == 0
@@ -150,10 +155,7 @@ async def test_a_proxy_link_of_nobody_is_closed_without_a_word() -> None:
 async def test_a_leg_joins_by_its_ticket() -> None:
     async with world() as w:
         welcome = await w.log_in(MUX)
-        session = w.registry.session(welcome.client_id)
-        assert session is not None
-        links = session.links
-        assert isinstance(links, NativeLinks)
+        links = links_of(w, welcome, NativeLinks)
         for ticket in ("", "0" * 64):
             wrong = await w.dial(RegLeg(welcome.client_id, ticket, 1))
             assert await wrong.receive() == RegLegResp("no such session")
@@ -166,10 +168,7 @@ async def test_a_leg_joins_by_its_ticket() -> None:
 async def test_a_proxy_link_of_a_session_with_legs_is_for_its_tcp_tunnels() -> None:
     async with world() as w:
         welcome = await w.log_in(MUX)
-        session = w.registry.session(welcome.client_id)
-        assert session is not None
-        links = session.links
-        assert isinstance(links, NativeLinks)
+        links = links_of(w, welcome, NativeLinks)
         assert await closed(await w.dial(RegProxy(welcome.client_id, "0" * 64)))
         assert await closed(await w.dial(RegProxy(welcome.client_id, welcome.ticket)))  # it has none
         links.announced(cast(Tunnel, SimpleNamespace(protocol="tcp")))

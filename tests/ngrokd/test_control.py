@@ -115,13 +115,7 @@ class World:
             lambda: None,
         )
         self.services = Services(
-            self.registry,
-            declarer,
-            gate,
-            self.reactor,
-            structlog.get_logger(),
-            LegHouse(self.reactor),
-            CAPABILITIES,
+            self.registry, declarer, gate, self.reactor, structlog.get_logger(), LegHouse(self.reactor), CAPABILITIES
         )
         self.done = 0
 

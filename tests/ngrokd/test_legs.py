@@ -222,3 +222,4 @@ async def test_there_is_room_for_a_few_legs(autojump_clock: MockClock) -> None:
             b.dial()
         assert not b.set.has_room
         assert b.set.heard == trio.current_time()
+        assert b.asked == 0

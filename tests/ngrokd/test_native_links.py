@@ -24,10 +24,11 @@ from protocol.link.leg import Leg, LegShared
 from protocol.link.leg_stream import StreamPort
 from protocol.link.plain import PlainPort
 from protocol.link.port import Port
-from protocol.link.tasks import TaskReactor
+from protocol.link.reactor import Reactor
 from protocol.messages import StartProxy
 from protocol.mux import Role
 from tests.kit.memory_port import memory_pair
+from tests.kit.ports import running
 
 TCP = StartProxy("tcp://localhost:2222", "192.0.2.7:1234", "t1", "c1", "tcp")
 WEB = StartProxy("http://x.localhost", "192.0.2.7:1234", "t2", "c2", "http")
@@ -40,8 +41,8 @@ def tunnel(protocol: str) -> Tunnel:
 class Bench:
     """A session with one leg, and an agent that dials when asked to."""
 
-    def __init__(self) -> None:
-        self.reactor = TaskReactor()
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
         self.house = LegHouse(self.reactor)
         self.asked = 0
         self.tunnels: dict[str, Tunnel] = {}
@@ -82,16 +83,14 @@ class Bench:
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    found = Bench()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(found.reactor.run)
+    async with running("tasks") as reactor:
+        found = Bench(reactor)
         yield found
         found.links.close()
         found.house.close()
         for port in found.ports:
             port.close()
         await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_session_without_tcp_tunnels_has_no_links(bench: Bench) -> None:

@@ -10,9 +10,10 @@ from trio.testing import MockClock
 
 from ngrokd.parked import ASK_LIFE, MAX_PARKED, ParkedLinks, hand_over
 from protocol.frames import take
-from protocol.link.tasks import TaskReactor
+from protocol.link.reactor import Reactor
 from protocol.messages import StartProxy
 from tests.kit.memory_port import MemoryPort, memory_pair
+from tests.kit.ports import running
 
 START = StartProxy("tcp://x.localhost:2222", "192.0.2.7:1234", proto="tcp")
 PACE = 0.5
@@ -22,8 +23,8 @@ LIFE = 100.0
 class Bench:
     """Links with a pace, two at rest, and nobody who waits."""
 
-    def __init__(self) -> None:
-        self.reactor = TaskReactor()
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
         self.asked_at: list[float] = []
         self.links = ParkedLinks(self.reactor, self._ask, self._changed, rest=2, life=LIFE, pace=PACE)
         self.wanted = True
@@ -46,12 +47,10 @@ class Bench:
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(bench.reactor.run)
-        yield bench
-        bench.links.close()
-        nursery.cancel_scope.cancel()
+    async with running("tasks") as reactor:
+        found = Bench(reactor)
+        yield found
+        found.links.close()
 
 
 async def test_what_is_missing_is_asked_for_one_by_one(bench: Bench, autojump_clock: MockClock) -> None:
